@@ -17,7 +17,7 @@ T = TypeVar("T")
 _flushes: ContextVar[tuple[Batch[Any], ...]] = ContextVar("flushq_flushes", default=())
 
 current_flushes = _flushes.get
-"""Return all flushes in the context of the caller, of any queue; some of them may have ended."""
+"""Return each flush in the caller's context, whatever its queue; some of them may have ended."""
 
 
 def go_inside(batch: Batch[Any]) -> None:

@@ -107,7 +107,7 @@ def _matching(name: str, errors: Errors) -> Callable[[BaseException], bool]:
 
 
 def _answer_of(name: str, function: Callable[[BaseException], bool], error: BaseException) -> bool:
-    """Return the answer of the function to an exception, as a bool.
+    """Call the function with the exception, and return its answer as a bool.
 
     Raises:
         TypeError: The function has returned an awaitable, which would always count as true.

@@ -172,7 +172,7 @@ def least_latency(
 
 
 class _Starts:
-    """The values of ``start``, where the last batch may begin, and the best for each ``end``."""
+    """The values that ``start`` may have; :meth:`best` returns the best one for an ``end``."""
 
     def __init__(self, items: int, cost: Callable[[int, int], float]) -> None:
         self._ends = range(items + 1)
@@ -182,7 +182,7 @@ class _Starts:
     def add(self, start: int) -> None:
         """Add a value of ``start``, which must be larger than all values that were added before.
 
-        Each ``end`` that ``best`` is called with later must be larger than this value.
+        After this, ``best`` must only be called with an ``end`` that is larger than this value.
         """
         queue, since = self._queue, start + 1
         while queue:
@@ -205,7 +205,10 @@ class _Starts:
         return self._cost(start, end) <= self._cost(rival, end)
 
     def _overtakes(self, start: int, rival: int, end: int) -> int:
-        """Return the first larger ``end`` for which ``start`` beats ``rival``, or the last + 1."""
+        """Return the first ``end`` above the given one for which ``start`` beats ``rival``.
+
+        If there is none, return the number of items plus 1.
+        """
         beats, step = partial(self._beats, start, rival), 1
         while end + step in self._ends and not beats(end + step):
             step *= 2

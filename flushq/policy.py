@@ -64,7 +64,7 @@ IDLE = Wait()
 """The answer to an event when ``decide`` is not called."""
 
 wait_until = functools.lru_cache(typed=True)(Wait)
-"""Return a Wait until a time; the results of the last calls are cached, which is faster."""
+"""Return ``Wait(until)``; the results of the last calls are cached, which is faster."""
 
 
 class FlushPolicy(abc.ABC):
@@ -108,7 +108,7 @@ class FlushPolicy(abc.ABC):
         return self
 
     def __class_getitem__(cls, item: object) -> type[Self]:
-        """Return the class itself: flushq 0.2.2 on PyPI also allows ``FlushPolicy[Item]``."""
+        """Return the class itself: ``FlushPolicy[Item]`` is allowed, as in flushq 0.2.2 on PyPI."""
         return cls
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:

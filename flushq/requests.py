@@ -73,7 +73,7 @@ class Request(Generic[K]):
         return shown(self.key)
 
     def join(self, kept: "Request[K]") -> None:
-        """Record which request for the key the queue keeps: this request or an earlier request."""
+        """Record that the queue keeps ``kept``: this request or one that already waited."""
         if kept is not self:
             self.kept = kept
             kept.joined = kept.joined or []
@@ -93,7 +93,11 @@ class Request(Generic[K]):
         return self.joined is not None and any(other.is_wanted for other in self.joined)
 
     def result(self) -> Any:
-        """Return the answer of the loader, or raise the answer if it is an exception."""
+        """Return the answer of the loader, or raise the answer if it is an exception.
+
+        Raises:
+            KeyError: The loader gave no answer for the key.
+        """
         if self.answer is _MISSING:
             raise KeyError(self.key)
         if isinstance(self.answer, _Raised):
@@ -109,7 +113,10 @@ class _Raised(NamedTuple):
 
 
 def of_key(function: Callable[[K], R] | None) -> Callable[[Request[K]], R] | None:
-    """Return a function that calls ``function`` with the key of a request, or None for None."""
+    """Return a function that calls ``function`` with the key of a request.
+
+    If ``function`` is None, return None.
+    """
     return None if function is None else lambda request: function(request.key)
 
 
@@ -119,7 +126,7 @@ def wanted(requests: Iterable[Request[K]]) -> list[Request[K]]:
 
 
 def about_keys(failure: Failure[Request[K]]) -> Failure[K]:
-    """Return a failure for the user's handler, with the keys that the loader got as its items."""
+    """Return a failure for the user's handler: its items are the keys that the loader got."""
     of_keys: Any = failure
     loaded = [each.key for each in failure.items if each.error is not None]
     failure_of_keys: Failure[K] = evolve(of_keys, items=loaded)
@@ -127,7 +134,7 @@ def about_keys(failure: Failure[Request[K]]) -> Failure[K]:
 
 
 def fail(requests: list[Request[K]], error: BaseException, *more: list[Request[K]]) -> None:
-    """Store the exception of the loader in each request, and clear all lists that are given.
+    """Store the loader's exception in each of ``requests``; clear this list and those in ``more``.
 
     The traceback of the exception refers to these lists, and would keep the requests alive.
 
@@ -174,7 +181,10 @@ def _answers(requests: Sequence[Request[Any]], results: object) -> list[object]:
 
 
 def _is_sequence(results: object) -> TypeGuard[Iterable[object]]:
-    """Return whether the results have an order, as in a list or an array; a str does not count."""
+    """Return whether the results have an order, as in a list or an array.
+
+    A str or a bytes object does not count.
+    """
     is_one = isinstance(results, Sized) and isinstance(results, Iterable)
     return is_one and not isinstance(results, str | bytes | AbstractSet)
 

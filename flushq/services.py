@@ -140,7 +140,7 @@ class _Service:
         self._is_cancelled = self._is_over = False
 
     def end(self, queue_task: asyncio.Task[None]) -> None:
-        """End the service, unless the queue was closed and no item was lost."""
+        """If the block has not ended, and the queue has failed or lost items, end the service."""
         if not self._is_over and (queue_task.cancelled() or queue_task.exception() is not None):
             self._is_cancelled = not _raise_sigterm() and self._task.cancel()
 

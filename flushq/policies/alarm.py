@@ -16,13 +16,13 @@ class AlarmPolicy(FlushPolicy):
     """A policy that flushes when the earliest alarm is due; each arrival sets an alarm.
 
     An alarm is a time. The alarm of an arrival is ``threshold / n`` seconds after the arrival,
-    where n is the number of items that wait then, with the new items.
+    where n is the number of items that wait then, including the new ones.
 
     The policy bounds the same cost as BudgetPolicy. Let a flush cost ``item_seconds`` times as much
-    as an item that waits one second, and let each flush start when it is due. With ``u=1``, flushes
-    and waiting together then cost at most twice as much as in an optimal schedule. (This schedule
-    knows the future, and has the same ``max_records``.) No deterministic policy can promise a
-    smaller factor.
+    as an item that waits one second, and let each flush start when it is due. With ``u=1``, the
+    total cost of flushes and waiting is then at most twice that of an optimal schedule. (This
+    schedule knows the future, and has the same ``max_records``.) No deterministic policy can
+    promise a smaller factor.
 
     Now draw ``u=random.random()`` once for the life of a queue, and let the policy have no cap. If
     the arrivals do not depend on ``u``, the expected cost is at most e / (e - 1) (about 1.582)

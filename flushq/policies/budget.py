@@ -14,7 +14,7 @@ class BudgetPolicy(FlushPolicy):
     """A policy that flushes when the pending items have waited ``item_seconds`` in total.
 
     Let a flush cost ``item_seconds`` times as much as an item that waits one second, and let each
-    flush start when it is due. Then flushes and waiting together cost at most twice as much as in
+    flush start when it is due. Then the total cost of flushes and waiting is at most twice that of
     an optimal schedule. (This schedule knows the future, and has the same ``max_records``.) No
     deterministic policy can promise a smaller factor (Dooly, Goldman and Scott, Journal of the ACM
     48, 2001).
@@ -48,7 +48,7 @@ class BudgetPolicy(FlushPolicy):
         check_caps(self.max_records, self.max_weight)
 
     def item_added(self, now: float, count: int = 1, weight: float = 0.0) -> Decision:
-        """Add the time since the last update for each item that was pending before this arrival."""
+        """For each item that was already pending, add the time since the last update."""
         super().item_added(now, count, weight)
         waiting = self.queue.pending - count
         self._waited = self._waited + waiting * (now - self._since) if waiting else 0

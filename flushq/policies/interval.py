@@ -16,8 +16,8 @@ class IntervalPolicy(FlushPolicy):
     While a slot is free, no item waits longer than ``max_wait_seconds``. Let all weights be above
     0, and let each flush start when it is due. Then this policy needs the fewest flushes of all
     schedules that keep the order of arrival, the maximum age and the caps. The proof is an exchange
-    argument. In any such schedule, the first flush can be delayed until the first flush of the
-    policy, and can take all items that the policy takes at that time. This change needs no
+    argument. In each of these schedules, the first flush can be delayed to the time at which the
+    policy flushes first, and can take all items that the policy takes then. This change needs no
     additional flush.
 
     Args:

@@ -46,7 +46,7 @@ a promise if no call can start at the time that the throttle has named.
 
 @attrs.define(eq=False)
 class _Producer:
-    """A producer that waits in line for room, and also the waiter that the core completes."""
+    """A producer that waits in line for room; it is also the waiter that the core completes."""
 
     item: int
     _called: list["_Producer"]
@@ -62,7 +62,7 @@ class _Producer:
 
 @attrs.define(eq=False)
 class _Retry:
-    """A flush whose next call waits in the line of calls, and also the waiter of this call."""
+    """A flush whose next call waits in the line of calls; it is also the waiter of this call."""
 
     attempts: Attempts[int]
     _let_go: list["_Retry"]
@@ -258,7 +258,7 @@ class Simulation:
         return self._policy, None
 
     def _count_throttle_time(self) -> None:
-        """Count a time at which a call may start; raise PolicyError if too many led to no call."""
+        """Count that a time of the throttle has come; raise PolicyError after too many in a row."""
         self._waits += 1
         if self._waits > MOST_BROKEN_PROMISES:
             raise PolicyError(
