@@ -44,7 +44,8 @@ class Barriers(Generic[T]):
     def answer(self) -> None:
         """Complete the waiters whose marks are reached.
 
-        The search ends at the first mark that is not reached, because later marks are never lower.
+        The marks never decrease in the order of the calls of flush(). So the search ends at the
+        first mark that is not reached.
         """
         settled = self._batcher.settled
         for waiter, mark in self.marks.items():

@@ -6,7 +6,7 @@ one method for each step::
     call(items)               flush_fn is about to be called with these items of the batch
     returned()                flush_fn has returned from its first call
     interrupt()               the queue has cancelled the flush
-    fail(error)               flush_fn could not be called with the batch
+    fail(error)               the flush is over, and all items of the batch are lost
     end_after_failure(...)    flush_fn has raised at least once, and now the flush is over
 
 Each item has a *position* in its batch (0, 1, …). It also has a *number* in the queue: its
@@ -49,8 +49,8 @@ class Batch(Generic[T]):
         failed: The exception of each item whose failure ends the queue, by position.
         lost: The positions of the items that were neither delivered nor dropped. None means all
             items if there is an ``error``, and no items otherwise.
-        ended_early: The positions of the items that were delivered or dropped, and then counted,
-            before the end of the flush.
+        ended_early: The positions of the items that were delivered or dropped while the flush still
+            ran, and have already been counted.
         dropped_early: The number of dropped items in ``ended_early``.
     """
 
@@ -128,11 +128,14 @@ class Batch(Generic[T]):
         self.over = True
 
     def interrupt(self) -> None:
-        """Record that the queue has cancelled the flush. Then its exception is not a failure."""
+        """Record that the queue has cancelled the flush. An error that ends it is no failure."""
         self.interrupted = True
 
     def fail(self, error: BaseException) -> None:
-        """Record that flush_fn will not be called with the batch, because of ``error``."""
+        """Record that the flush is over because of ``error``, and that all items are lost.
+
+        Either flush_fn was not called, or its first call was abandoned before it ended.
+        """
         self.error, self.over = error, True
 
     def end_after_failure(

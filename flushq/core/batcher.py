@@ -2,23 +2,23 @@
 
 The rules:
 
-* *Nothing vanishes.* An accepted item has one of six states: pending, in a running batch,
-  delivered, dropped (by the failure handler), displaced (the queue was full) or lost. A lost item
-  is ``undelivered`` (flush_fn was never called with it) or ``in_doubt`` (flush_fn was called with
-  it, and raised or was interrupted). A duplicate is counted, and discarded or merged.
+* *Nothing vanishes.* A duplicate is counted, and then it is discarded or merged. Every other
+  accepted item has one of six states: pending, in a running batch, delivered, dropped (by the
+  failure handler), displaced (the queue was full) or lost. A lost item is ``undelivered`` (flush_fn
+  was never called with it) or ``in_doubt`` (flush_fn was called, and raised or was interrupted).
 * *Order.* A batch takes the oldest items, within the caps (flushq.core.buffer, flushq.core.caps).
 * *Slots.* At most ``max_in_flight`` batches run at a time.
 * *The policy is told everything* (flushq.core.running_policy). It is told of arrivals before any
-  other event, and the times that it is told never decrease. If the policy fails, the queue ends
+  other event, and the times given to it never decrease. If the policy fails, the queue ends
   with a PolicyError, and the waiting items are undelivered. Displacing or merging an item is no
   event: the policy's facts are corrected at once, and the next announce() asks for a new decision.
 * *The first failure decides the outcome.* No batch is taken after a failure.
 
 Theory of operation. The buffer gives the items sequence numbers in order of acceptance, and a batch
-knows the number of its first item. A barrier is such a number, too: flush() waits until every
-item with a lower number has ended. Items can end in any order, but one rule is always true: the
-items before the first unended item of the oldest running batch have ended. Losses can become known
-in any order, too, so the lists of lost items are sorted by number.
+knows the number of its first item. A barrier is a sequence number, too: flush() waits until every
+item with a lower number has ended. Items can end in any order. But in a queue without partitions,
+the items before the first unended item of the oldest running batch have ended. Losses can become
+known in any order, too, so the lists of lost items are sorted by number.
 
 The age of an item counts from the time at which its burst was opened (flushq.core.fairness).
 If the policy decides Flush, a flush is due. Its batch is taken when a slot is free and a call may
@@ -273,7 +273,7 @@ class Batcher(Account[T]):
         return self._barrier
 
     def stop(self, why: str) -> None:
-        """Take no more batches; list the waiting items as undelivered; keep the first ``why``."""
+        """Take no more batches; list waiting items as undelivered. Keep only the first ``why``."""
         self.stopped = self.stopped or why
         if self.buffer:
             self.losses.undelivered.add(*self.buffer.take_all())

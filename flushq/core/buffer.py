@@ -19,9 +19,9 @@ If the queue merges items, the items and their weights are in a dict beside the 
 A batch takes the oldest items, as many as the caps allow. While a batch is taken, a finalizer or a
 signal handler may enqueue an item at any time. So the items of the batch are counted first, and an
 item that comes after this stays in the deque. If a finalizer or a signal handler enqueues an item
-while another item is being added, the two items may get each other's key and weight. So point 17 of
-the contract (tests/README.rst) forbids this in asyncio, and flushq.threads puts such an item aside
-until the other item has been added.
+while another item is being added, the two items may get each other's key and weight. So in asyncio,
+finalizers and signal handlers must not enqueue directly (point 17 of the contract,
+tests/README.rst); and flushq.threads puts such an item aside until the other item has been added.
 """
 
 from collections import deque
@@ -47,9 +47,9 @@ class Buffer(Waiting[T]):
     The arguments and the errors are those of :class:`~flushq.core.waiting.Waiting`.
 
     Attributes:
-        append: The function that adds an item as the newest one and returns None. If the item is a
-            duplicate, ``append`` counts it instead, and merges it if the queue merges duplicates.
-            Then ``append`` returns the sequence number of the waiting item that has the same key.
+        append: The function that adds an item as the newest one and returns None. A duplicate is
+            not added: ``append`` counts it, merges it if the queue merges duplicates, and returns
+            the sequence number of the waiting item that has the same key.
             If ``append`` raises, because measuring or merging the item failed, nothing has changed.
         first: The sequence number of the oldest item, and also how many items have left.
         items: The deque of waiting items (of placeholders, if the queue merges). Only the buffer
@@ -144,7 +144,7 @@ class Buffer(Waiting[T]):
         return self._take(1)[0][0], weight
 
     def take_all(self) -> tuple[Sequence[int], list[T]]:
-        """Remove all items (the caps do not count); return the sequence numbers and the items."""
+        """Remove all items, whatever the caps allow; return the sequence numbers and the items."""
         first, (items, _) = self.first, self._take(len(self))
         return range(first, first + len(items)), items
 

@@ -17,14 +17,16 @@ on_report, and calls ``ending.finish()``, which ends the queue if nothing is lef
 for this order:
 
 * The policy is told of arrivals first, with the time of the first arrival. If the policy were told
-  of a later event first, the arrivals would get the time of that event, because the times that a
-  policy is told never decrease. Then the flush of these arrivals would be late (point 6 of
-  the contract).
-* Items that end while their flush still runs are counted before the items of flushes that have
-  ended: otherwise the former would be counted twice. The policy is told of the end of a flush
-  before the next flush starts: otherwise the next flush would wait although a slot is free.
-* When the last call of a flush has ended, the throttle is told first. Then callers are told how the
-  items ended: if the throttle fails when it is told, the callers must be told of this failure.
+  of a later event first, the arrivals would get the time of that event, because the times
+  given to a policy never decrease. Then the flush of these arrivals would be late (point 6 of the
+  contract).
+* Items that end while their flush still runs are counted before the flushes that have ended:
+  otherwise these items would be counted twice if their flush has ended meanwhile. The policy is
+  told of the end of a flush before the next flush starts: otherwise the next flush would wait
+  although a slot is free.
+* When the last call of a flush has ended, first the throttle is told of the end of this call, and
+  then callers are told how the items ended: if the throttle fails at the first of these steps, the
+  callers must be told of this failure.
 * In observe() the tick of the timer comes last: after each of the other events the policy has made
   a new decision, and then the tick may be unnecessary.
 * Producers get room before the core looks for the next flush: otherwise pressure would cause a

@@ -116,11 +116,11 @@ class Ending(Generic[T]):
         self.stop(f"closing took longer than max_shutdown_wait={self._max_shutdown_wait!r} s")
 
     def stop(self, why: str) -> None:
-        """Let no more flushes start, for the reason ``why``; the driver interrupts running ones."""
+        """Let no more flushes start, because of ``why``; the driver interrupts running flushes."""
         self._batcher.stop(why)
 
     def finish(self) -> bool:
-        """End the queue if its end has begun and nothing is left to do; return whether it ended."""
+        """After a close or a failure, end the queue if nothing is left to do; return ``ended``."""
         if self.has_begun and self._batcher.is_empty:
             self.ended = True
             for waiter in self._waiters:
@@ -196,7 +196,10 @@ class Ending(Generic[T]):
         return partial(self._exception, self._end_by_now)
 
     def carries_loss(self, error: BaseException) -> bool:
-        """Return whether ``error``, or any exception in this group, has the lists of this queue."""
+        """Return whether ``error`` has this queue's lists of lost items.
+
+        An exception group has them if any exception in the group has them.
+        """
         if isinstance(error, BaseExceptionGroup):
             leaves: list[BaseException] = list(error.exceptions)
             return any(map(self.carries_loss, leaves))

@@ -26,8 +26,8 @@ class Fairness(Generic[T]):
     """The bursts in which items arrive at a queue.
 
     Attributes:
-        waitlist: The line of producers that wait for room. The owner of a producer is the batch
-            whose flush the producer is part of, or None.
+        waitlist: The line of producers that wait for room. It keeps an *owner* for each producer:
+            the batch whose flush the producer is part of, or None.
         opened: The time of the first item of the open burst; None while no burst is open.
         on_burst_closed: The function to call when a burst was closed. It makes the next item open
             a new burst.

@@ -105,8 +105,8 @@ class Merging(Generic[T]):
             ItemTooLarge: The merged item would weigh more than ``max_weight`` or
                 ``max_queue_weight``.
             RuntimeError: ``merge`` has enqueued an item that changed or displaced the waiting item.
-            TypeError: ``merge`` is async.
-            ValueError: The merged item has another key.
+            TypeError: ``merge`` is async, or the key or the weight of the merged item is not valid.
+            ValueError: The merged item has another key, or its weight is not valid.
             Exception: The exception that a function of the user (for example ``merge``) raised.
         """
         waiting = self._waiting[number]
