@@ -7,7 +7,7 @@
     ├── QueueClosed         the queue is closing or closed (also a RuntimeError)
     ├── ItemTooLarge        the item is too heavy for a batch or for the queue (also a ValueError)
     ├── QueueEnded          the queue failed, or was closed and lost items; the exception lists them
-    │   ├── FlushFailed     flush_fn raised an exception
+    │   ├── FlushFailed     flush_fn or the failure handler raised an exception
     │   ├── ShutdownTimeout the close of the queue was cut short, and items were lost
     │   └── PolicyError     the policy or the throttle raised an exception or gave an invalid answer
     ├── ItemFailed          the item of a receipt or of deliver() was not delivered

@@ -132,7 +132,7 @@ class QueueState:
         return tuple(self._bursts)
 
     def _take(self, count: int) -> None:
-        """Remove the ``count`` oldest items; at least one item must remain."""
+        """Remove the ``count`` oldest items from the bursts; at least one item must stay there."""
         bursts, gone = self._bursts, 0
         while count >= bursts[gone][1]:
             count -= bursts[gone][1]

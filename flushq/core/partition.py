@@ -74,6 +74,9 @@ class Partition(Generic[T]):
         return self.numbers[0] if is_told else math.inf
 
     def release(self) -> None:
-        """Set the key and the policy to None: a heap may still hold this removed partition."""
+        """Forget the key, the policy and the alarm of this partition, which was removed.
+
+        So its entries in the heaps are outdated, and do not keep the key and the policy in memory.
+        """
         self.key = self.policy = None
         self.alarm = math.inf

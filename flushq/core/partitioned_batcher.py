@@ -130,7 +130,7 @@ class PartitionedBatcher(PartitionLine[T]):
     # Items leave without a flush, or change.
 
     def displace(self) -> tuple[int, T]:
-        """Displace the oldest waiting item of all; return its sequence number, and the item."""
+        """Displace the oldest waiting item of the queue; return (sequence number, item)."""
         partition = self._oldest.first or self._items.fresh[0]
         number, item, weight = self._items.take_oldest(partition)
         policy = partition.policy
@@ -184,7 +184,7 @@ class PartitionedBatcher(PartitionLine[T]):
         self._place(partition)
 
     def due(self, *, pressed: bool = False) -> Flush | None:
-        """Choose the partition of the next flush; return this flush, or None if no flush may start.
+        """Choose the partition of the next flush; return the Flush, or None if none may start.
 
         The first partition in the line is chosen. If the line is empty, but the queue is under
         pressure (``pressed``), the partition of the oldest item that may be flushed is chosen.
@@ -245,7 +245,10 @@ class PartitionedBatcher(PartitionLine[T]):
         )  # fmt: skip
 
     def end_flush(self, batch: Batch[T], now: float) -> None:
-        """End the flush of a batch; update the batch's partition, or remove it if it is empty."""
+        """End the flush of a batch, and update the partition of the batch.
+
+        Remove this partition if none of its items waits and none of its flushes runs.
+        """
         partition = self._partition_of.pop(batch)
         partition.running -= 1
         try:
@@ -267,7 +270,7 @@ class PartitionedBatcher(PartitionLine[T]):
         return mark
 
     def stop(self, why: str) -> None:
-        """Do the same as :meth:`Batcher.stop`; remove the partitions without running flushes."""
+        """Do the same as :meth:`Batcher.stop`; remove each partition of which no flush runs."""
         super().stop(why)
         self._told = 0
         self._items.fresh.clear()
@@ -320,7 +323,7 @@ class PartitionedBatcher(PartitionLine[T]):
             batch.policy.mark_failed()
 
     def _update_or_remove(self, partition: Partition[T]) -> None:
-        """Update the line for a changed partition, or remove the partition if it is empty."""
+        """Update the line for a partition, or remove it if no item waits and no flush runs."""
         if partition.numbers or partition.running:
             self._place(partition)
             return

@@ -92,8 +92,7 @@ class PartitionedBuffer(Waiting[T]):
         """Return ((partition key, dedupe key), weight) for an item that is not in the buffer yet.
 
         Raises:
-            TypeError: The partition key is not hashable or is awaitable; or see
-                :meth:`Buffer.measure`.
+            TypeError: The partition key is awaitable, or cannot be hashed.
             Exception: Any exception that ``partition_key`` or :meth:`Buffer.measure` raises.
         """
         if self.merging is not None:
@@ -145,14 +144,14 @@ class PartitionedBuffer(Waiting[T]):
     def _take_back(self, number: int, partition: Partition[T]) -> None:
         """Free the sequence number of an item that could not be added.
 
-        Remove the partition of this item if the partition is empty.
+        Remove the partition of this item if it has no waiting items and no running flushes.
         """
         self._next_number = number
         if not (partition.numbers or partition.running):
             self.close(partition)
 
     def _plain_way_in(self) -> Callable[[T], None]:
-        """Return the quickest ``append``: for a queue with neither ``dedupe_key`` nor ``weigh``."""
+        """Return the ``append`` of a queue without ``dedupe_key`` and ``weigh``, the quickest."""
         find, fresh, partition_key = self.partitions.get, self.fresh, self._partition_key
 
         def append(item: T) -> None:
@@ -243,7 +242,7 @@ class PartitionedBuffer(Waiting[T]):
         return lambda start, stop: weights[start:stop]
 
     def close(self, partition: Partition[T]) -> None:
-        """Remove an empty partition, even if its key was changed after the partition was made."""
+        """Remove an empty partition, even if its key was modified and cannot be found any more."""
         with suppress(Exception):  # the key cannot be hashed or compared any more
             if self.partitions.get(partition.key) is partition:
                 del self.partitions[partition.key]

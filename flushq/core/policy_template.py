@@ -38,10 +38,7 @@ class PolicyTemplate:
         return RunningPolicy(copy, self._overridden, self._max_in_flight, self._on_failure)
 
     def _copy(self) -> FlushPolicy:
-        """Return a copy of the policy: the same copy that running_copy() would make.
-
-        If no attribute needs a deep copy, this method is faster than running_copy().
-        """
+        """Do the same as running_copy(), but faster if no attribute needs a deep copy."""
         if self._attributes is None:
             return running_copy(self._policy, self._max_in_flight)
         clone = type(self._policy).__new__(type(self._policy))

@@ -12,8 +12,8 @@ The rules:
 If a policy does not override an event, the method of the event is not called. Instead the facts are
 updated directly, and :meth:`~flushq.policy.FlushPolicy.answer` is called. The method would do the
 same, with checks that the queue does not need. An answer is not checked if it is IDLE, or if it is
-the same object as the last answer that was found valid. But such a Wait is checked again if its
-time has come.
+the same object as the last answer that was found valid. There is one exception: a Wait whose time
+has come is always checked.
 """
 
 import math
@@ -191,7 +191,7 @@ class RunningPolicy:
         return flaw
 
     def _miscount(self) -> str:
-        """Return a text that says how the facts of the policy differ from its events."""
+        """Return the message for facts that do not agree with the events of the policy."""
         facts = self.copy.queue
         return (
             f"self.queue has pending={facts.pending} and in_flight={facts.in_flight}, "

@@ -69,7 +69,8 @@ class RunningThrottle(Generic[T]):
     def ready_at(self, now: float, *, is_pausing: bool) -> float:
         """Return the time from which a call may start; inf if an event must come first.
 
-        ``is_pausing`` says whether a retry still pauses: the end of this pause is an event, too.
+        The throttle may answer inf only if a call runs, or if a retry pauses (``is_pausing``).
+        After a failure of the throttle, return inf.
         """
         self.tell_ends()
         if self.failed:

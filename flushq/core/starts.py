@@ -99,7 +99,7 @@ class Starts(Generic[T]):
         return self._throttle is not None and self._throttle.failed
 
     def suspend(self) -> None:
-        """Let no call start until :meth:`resume`, whatever the reason of the flush."""
+        """Let no call start until :meth:`resume` is called; no reason to flush overrides this."""
         self.is_suspended = self.is_busy = True
 
     def resume(self) -> None:

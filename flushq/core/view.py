@@ -55,7 +55,7 @@ class QueueView(Generic[T]):
         return self._core.ending.state
 
     def stats(self) -> QueueStats:
-        """Return the account at this moment; ``accepted`` is the sum of the other item counts."""
+        """Return the counts at this moment; ``accepted`` is the sum of the other item counts."""
         batcher, buffer = self._core.batcher, self._core.buffer
         return QueueStats(
             accepted=batcher.accepted,

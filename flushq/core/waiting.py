@@ -74,10 +74,12 @@ class Waiting(abc.ABC, Generic[T]):
 
     @abc.abstractmethod
     def add(self, item: T, key: Any, weight: float, /) -> int | None:
-        """Add an item, with the key and the weight that ``measure`` has returned; return None.
+        """Add an item, with the key and the weight that ``measure`` has returned.
 
-        A duplicate is not added. It is counted, and merged if the queue merges duplicates. For a
-        duplicate, return the sequence number of the waiting item with the same key.
+        A duplicate is not added. It is counted, and merged if the queue merges duplicates.
+
+        Returns:
+            For a duplicate, the sequence number of the waiting item with the same key; else None.
         """
 
     def is_duplicate(self, key: Hashable) -> bool:
@@ -100,7 +102,7 @@ class Waiting(abc.ABC, Generic[T]):
         """Return the sequence number of an item that has just come.
 
         ``kept_number`` is the result of :meth:`add` for this item. If it is not None, return it.
-        Otherwise search from the newest item back: a finalizer may have added items since then.
+        Otherwise search from the newest item back: a finalizer may have added items after this one.
         """
         if kept_number is not None:
             return kept_number
