@@ -25,7 +25,7 @@ If the call fails and will be retried, the function gets the same number again, 
 """
 
 LeastCost = Callable[[int | None], float]
-"""A function of ``max_records`` that returns the least cost of any schedule with this cap."""
+"""A function that returns the least cost of any schedule with this ``max_records``."""
 
 WhenFull = Literal["wait", "drop_oldest", "drop_newest"]
 """What a full queue does when an item arrives: see ``when_full`` of FlushQueue."""
@@ -130,7 +130,7 @@ class Setting:
         Without partitions, the only key is None.
 
         Args:
-            displaced: The indexes of the displaced items in ``arrivals``.
+            displaced: The indexes, in ``arrivals``, of the displaced items.
         """
         times = defaultdict[Hashable, list[float]](list)
         keyed = zip(self.partitions or repeat(None), self.arrivals, strict=False)
@@ -197,7 +197,7 @@ class Run:
         slowest: The slowest partition. None: there are no partitions.
         delays: The sum of the delays of all flushed items, in seconds. A delay is the time from the
             arrival of an item to the start of its flush.
-        least: The least cost of any schedule that keeps the ``max_records`` of the policy.
+        least: The least cost of any schedule with the ``max_records`` of the policy.
     """
 
     policy: str
@@ -220,9 +220,9 @@ class Run:
 
     @property
     def busy(self) -> float:
-        """The share of the time in which a slot ran a call, on average over all slots.
+        """The share of the run in which a slot was busy with calls, on average over all slots.
 
-        The time begins at the first arrival and ends with the last flush.
+        The run begins at the first arrival and ends with the last flush.
         """
         flushes = self.trace.flushes
         ended = max((flush.ended for flush in flushes), default=0)

@@ -2,9 +2,9 @@
 
 ``/health`` answers with the state of the queue. The HTTP status is 200 if the state is "running",
 and 503 otherwise. ``/metrics`` answers with the statistics of the queue and histograms of its
-flushes, in the format of Prometheus; the package ``prometheus_client`` writes this format. There is
-no web framework: two pages that are requested every few seconds do not need it. The server answers
-one request on each connection, and then closes the connection. The server runs in the event loop of
+flushes, in the format of Prometheus; the package ``prometheus_client`` writes this format. The
+server needs no web framework: it has only two pages, which are requested every few seconds. It
+answers one request on each connection, and then closes the connection. It runs in the event loop of
 the worker, not in a thread, because the queue belongs to this loop. So the server does not answer
 while the loop is blocked.
 """

@@ -198,7 +198,7 @@ def system_exit_message(error: SystemExit) -> str:
 
 
 def _find(module: str, text: str) -> FlushPolicy:
-    """Return the object ``text`` of a module; if ``text`` is a call, return the policy of the call.
+    """Return the object ``text`` of a module; if ``text`` is a call, return what the call makes.
 
     Raises:
         ValueError: The object cannot be imported or is not a policy, or the call fails.
@@ -254,7 +254,7 @@ def _literal(argument: ast.expr, text: str) -> object:
 
 
 def _near_miss_of(error: BaseException) -> str:
-    """Return a "did you mean" question if a module or object was not found, else ''."""
+    """Return a "did you mean" question if an unknown name is similar to a known name, else ''."""
     if isinstance(error, ModuleNotFoundError):
         return near_miss(error.name or "", FORMS)
     if isinstance(error, AttributeError) and isinstance(error.obj, ModuleType):

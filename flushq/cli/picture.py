@@ -58,7 +58,7 @@ class Steps:
     levels: Sequence[int]
 
     def between(self, start: float, end: float) -> "Steps":
-        """Return the steps from ``start`` to ``end``; the last time is ``end``, without a level."""
+        """Return the steps from ``start`` to ``end``; ``end`` is in ``times``, but has no level."""
         first, last = bisect.bisect(self.times, start), bisect.bisect_left(self.times, end)
         levels = [self.levels[first - 1] if first else 0, *self.levels[first:last]]
         return Steps([start, *self.times[first:last], end], levels)
@@ -70,7 +70,7 @@ class Steps:
 
     @property
     def mean(self) -> float:
-        """The mean level over time. Only steps that :meth:`between` has made have one."""
+        """The mean level over time; only for steps that :meth:`between` has made."""
         seconds = [later - earlier for earlier, later in pairwise(self.times)]
         area = sum(level * time for level, time in zip(self.levels, seconds, strict=True))
         return area / sum(seconds)
@@ -111,8 +111,8 @@ def save_picture(runs: Sequence[Run], path: str) -> None:
 def steps_of(run: Run) -> Steps:
     """Return how many items waited at each time, including items whose producers waited in line.
 
-    An item waits from its arrival until its flush starts or it is displaced. The queue closes at
-    the last arrival: an item that is refused waits until then.
+    An item waits from its arrival until its flush starts, or until it is displaced or refused.
+    Items are refused only at the time of the last arrival, because the queue is closed then.
     """
     came = Counter(run.setting.arrivals)
     came[run.setting.arrivals[-1]] -= run.trace.refused

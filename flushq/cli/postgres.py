@@ -45,7 +45,7 @@ def is_temporary(error: BaseException) -> bool:
 
 
 def is_refusal(error: BaseException) -> bool:
-    """Return whether an error means that a row is refused, but other rows may be stored."""
+    """Return whether an error means that a row is refused, but other rows can be stored."""
     return isinstance(error, UnicodeError) or _state(error) in _REFUSALS
 
 
@@ -138,9 +138,9 @@ class PostgresTable:
         """Store the rows whose ids are new to the table, in one transaction: all of them or none.
 
         Raises:
-            OSError, asyncpg.PostgresError, asyncpg.InterfaceError: The database cannot be reached,
-                or has refused the rows. No row was stored. There is one exception: if the
-                connection was lost or the statement timed out, it is unknown whether the rows were
+            POSTGRES_ERRORS: One of these errors: the database cannot be reached, or has refused the
+                rows. If the connection was lost while the statement ran, or the statement timed
+                out, it is unknown whether the rows were stored. In all other cases, no row was
                 stored.
             CancelledError: The task was cancelled, and the connection was terminated. It is unknown
                 whether the rows were stored.

@@ -1,10 +1,11 @@
 """A stream of NATS JetStream as the sink of an ingestion.
 
 Each line is published as a message to the first subject of the stream. The id of the message
-(``Nats-Msg-Id``) consists of the source, the number and a digest of the line. So the stream ignores
-a line that an earlier attempt or run has published within the duplicate window of the stream. The
-digest is needed if a file was replaced by another file with the same name. Standard input and pipes
-have different lines in each run. So the ids of their lines have a random part, new in each run.
+(``Nats-Msg-Id``) consists of the source, the number and a digest of the line. So if a line is
+published again, by a retry or by another run, within the duplicate window of the stream, the
+stream ignores it. The digest is needed if a file was replaced by another file with the same name.
+Standard input and pipes have different lines in each run. So the ids of their lines have a random
+part, new in each run.
 """
 
 import asyncio

@@ -125,7 +125,7 @@ class Pull:
         return self._requested * 2 <= self._size
 
     async def _check_consumer(self) -> None:
-        """Report the problem, pause, and check whether the consumer still exists.
+        """Report why a request or a check has failed, pause, and check whether the consumer exists.
 
         Raises:
             ConsumerGone: The consumer was deleted.

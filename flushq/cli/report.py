@@ -38,7 +38,7 @@ def as_json(runs: Sequence[Run]) -> str:
 
 
 def reasons_text(run: Run) -> str:
-    """Return a text that counts the flushes for each reason, and the items without a flush."""
+    """Return a text that counts the flushes for each reason, and the stranded and refused items."""
     counts = [f"{reason} {count}" for reason, count in run.reasons.items()]
     if run.trace.stranded:
         counts.append(f"{counted(run.trace.stranded, 'item')} not flushed")

@@ -245,8 +245,8 @@ def simulate(
     batch size, the latencies (from the arrival of an item to the end of its flush), how busy the
     slots were, the cost of calls and delays, this cost divided by the least possible cost, and the
     reasons of the flushes. The least possible cost is the cost of the best schedule. This schedule
-    knows all arrivals in advance, and always has a free slot. Like the policy, it has at most
-    RECORDS items in a batch.
+    knows all arrivals in advance, and always has a free slot. If the policy limits the number of
+    items in a batch (RECORDS), the schedule has the same limit.
 
     Some options add columns. --queue-size and --queue-weight add the number of producers that
     waited in line for room ("blocked"). With --when-full drop_oldest or drop_newest, they add the
