@@ -32,7 +32,8 @@ class NotPublished(Exception):
 
     Args:
         why: The message for the user.
-        refused: Whether the stream would refuse a line again, because it is too long, for example.
+        refused: Whether one of the lines is such (too long, for example) that the stream would
+            refuse it again.
     """
 
     def __init__(self, why: str, *, refused: bool = False) -> None:

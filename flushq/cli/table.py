@@ -2,10 +2,10 @@
 
 The database is in WAL mode, so other processes can read while lines are written. Each commit is
 synced (``synchronous=FULL``), so stored lines survive a power cut. A transaction that fails or is
-cancelled is rolled back, so either all lines of a batch are stored or none. There is one exception:
-the table may ignore a line, by its ``ON CONFLICT IGNORE`` or a trigger's ``RAISE(IGNORE)``. This
-line is not stored, but this is not an error. The count of stored lines is exact: SQLite reports how
-many lines it has stored, and a commit that has begun is always awaited.
+cancelled is rolled back, so either all lines of a batch are stored or none. This rule does not hold
+for lines that the table ignores, by its ``ON CONFLICT IGNORE`` or a trigger's ``RAISE(IGNORE)``:
+they are not stored, but the transaction succeeds. The count of stored lines is exact: SQLite
+reports how many lines it has stored, and a commit that has begun is always awaited.
 
 Two lines are duplicates if their keys are equal. The key of a line is the value of one field of the
 JSON object that the line contains.
@@ -155,7 +155,7 @@ class Table:
             await self._execute(deadline, statement)
 
     async def last_line(self, source: str) -> tuple[int, str] | None:
-        """Return the last stored line of a source (number, text), or None if no line is stored.
+        """Return the number and text of the last stored line of a source, or None if there is none.
 
         This reads the whole table, unless the table has an index on source and line.
 
@@ -199,7 +199,7 @@ class Table:
             raise _too_big() from error
 
     async def _check_usable(self) -> None:
-        """Raise Unusable if an insertion without any rows fails, too: no line is the cause then."""
+        """Raise Unusable if even an insertion of no rows fails: then no line is the cause."""
         try:
             await self._database.execute_fetchall(self._insert_nothing)
         except sqlite3.Error as error:
@@ -228,7 +228,8 @@ async def _retry_while_locked(execute: Callable[[], Awaitable[T]], deadline: flo
     """Call ``execute``; while the database is locked, call it again until the deadline.
 
     SQLite could wait for the lock by itself, but a cancellation cannot interrupt this wait. If the
-    database is locked, the first statement of a transaction fails, so a retry does nothing twice.
+    database is locked, the first statement of a transaction fails, so a retry repeats no statement
+    that has succeeded.
     """
     while True:
         try:
@@ -342,5 +343,5 @@ def _parse(text: str) -> object:
 
 
 def excerpt(text: str) -> str:
-    """Return a text in quotes, or the beginning of a long text, for a message."""
+    """Return a text in quotes, for a message. If the text is long, return only its beginning."""
     return repr(text) if len(text) <= _SHOWN else f"{text[:_SHOWN]!r}..."

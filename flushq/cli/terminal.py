@@ -160,7 +160,7 @@ def _table(figures: Mapping[str, str]) -> Table:
 
 
 def _tell(speak: Callable[[], None]) -> None:
-    """Call ``speak``, but not if standard error is closed: click would use standard output."""
+    """Call ``speak``, but not if standard error is closed: then click may use standard output."""
     if sys.stderr is None:
         return
     try:

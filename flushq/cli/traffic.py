@@ -55,7 +55,7 @@ def read_traffic(lines: Iterable[str]) -> Traffic:
                 has = "has no key after a tab" if key is None else "has a key after a tab"
                 raise ValueError(f"line {number}: {text!r} {has}, unlike the lines above")
             if times and time < times[-1]:
-                raise ValueError(f"line {number}: {text!r} is earlier than the lines above")
+                raise ValueError(f"line {number}: {text!r} is earlier than the line above")
             times.append(time)
             keys.append(key)
     if not times:
@@ -109,16 +109,16 @@ def _poisson(rate: float, random: Random) -> Iterable[float]:
 
 
 def _read_line(text: str, number: int) -> tuple[str, float, str | None]:
-    """Return the form of the time in a line, as text, the time in seconds, and the key or None."""
+    """Return the kind of the time in a line, the time in seconds, and the key (None: no key)."""
     moment, tab, key = text.partition("\t")
     kind, time = _read_time(moment.rstrip(), number)
     return kind, time, key.lstrip() if tab else None
 
 
 def _read_time(text: str, number: int) -> tuple[str, float]:
-    """Return the form of a time, as text (seconds or :data:`DATE`), and the time in seconds.
+    """Return the kind of a time, and the time in seconds; for a date, since the Unix epoch.
 
-    The time of a date is counted from the Unix epoch.
+    The kind is a text for messages: "a number of seconds" or :data:`DATE`.
     """
     for kind, read in (("a number of seconds", float), (DATE, _read_date)):
         try:

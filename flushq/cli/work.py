@@ -109,10 +109,11 @@ def work(
     reported, and is not delivered again; the worker continues. If the table cannot be written to at
     all, or the consumer was deleted, the worker ends.
 
-    At the end, the worker prints a line with the figures. The exit code is 0 after a signal. It is
-    1 if the worker ended without a signal, or did not store all received messages in time. It is 2
-    if an argument is wrong, or a server cannot be reached at the start. It is 130 or 143 after a
-    second signal.
+    At the end, the worker prints one line that says how many messages were stored, for example. The
+    exit code is 0 after a signal. It is 1 if the worker ended without a signal, did not store all
+    received messages in time, or cannot print the line. It is 2 if an argument is wrong, or a
+    server, the table or the port cannot be used at the start. It is 130 or 143 after a second
+    signal.
     """
     check_installed("work", *PACKAGES)
     from flushq.cli.messages import IdOf  # noqa: PLC0415 - it needs nats-py

@@ -169,7 +169,7 @@ class Work:
             self._report()
 
     async def _feed(self, pull: Pull) -> None:
-        """Enqueue messages, then drain the queue. If this task is cancelled, do not drain it."""
+        """Enqueue messages, then drain the queue. A cancellation of this task stops both."""
         async with self._queue:
             try:
                 async with pull.running() as requesting:

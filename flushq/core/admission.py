@@ -20,10 +20,11 @@ joins the line again, near the front.
 *Credit* says how many items may come in without a check. Credit never exceeds the free places, nor
 the rest of the burst. There is no credit while a producer is in line, nor after the end of the
 queue has begun. Credit may stay valid after a pass: a pass makes room but takes no room, and the
-next item begins a new burst. But a step that takes or claims room without credit must revoke the
-credit (for example, the step in which a producer gives way). The end of the queue must revoke the
-credit, too. Otherwise an item could come in although there is no room for it, or although the queue
-must refuse it. If ``max_queue_weight`` is set, there is no credit, and each item is checked.
+next item begins a new burst. But a step that takes or claims room, and does not use the credit for
+this, must revoke the credit (for example, the step in which a producer gives way). The end of the
+queue must revoke it, too. Otherwise an item could come in although there is no room for it, or
+although the queue must refuse it. If ``max_queue_weight`` is set, there is no credit, and
+each item is checked.
 
 ``enqueue_nowait`` cannot wait, so it cannot let other tasks run either. Therefore it gets an
 *overdraft* when the burst is used up: credit for at most as many items as a new burst may have.
@@ -129,7 +130,7 @@ class Admission(Fairness[T]):
         return given if need.is_met_by(given) or self.fits(need) else need
 
     def fits(self, need: Need) -> bool:
-        """Return whether there is enough room for ``need`` beside the reserved and claimed room.
+        """Return whether enough room for ``need`` is neither reserved nor claimed.
 
         The claims of producers that give way count here. The claims of producers in line do not.
         """
@@ -173,7 +174,7 @@ class Admission(Fairness[T]):
         return self.fits(Need(need.places + line, need.weight))
 
     def no_room(self) -> QueueFull:
-        """Return the error to raise for an item if there is no unclaimed room for it."""
+        """Return a QueueFull that says why there is no room for a new item."""
         what = f"{self._label}no room: {len(self._buffer)} items wait ({self.bounds})"
         if earlier := self.waitlist.claims + self.places_giving_way:
             what += f"; producers that come before this item: {earlier}"
@@ -241,9 +242,9 @@ class Admission(Fairness[T]):
     def grant_credit(self) -> tuple[Iterator[None], Iterator[None]]:
         """Return credit and overdraft for the items that come after the item that is being added.
 
-        Each of the two is an iterator with one element for each item, because an iterator is the
-        quickest counter. At least one of the two is empty. The other one iterates over a list.
-        When the list is cleared, the credit or the overdraft is revoked.
+        Both are iterators, because an iterator is the quickest counter. One of them is empty. The
+        other one iterates over a list with one element for each item that may come in without a
+        check (or is empty, too). To revoke the credit or the overdraft, the list is cleared.
         """
         self._credit.clear()
         if self.waitlist.claims or self._is_bounded:
@@ -281,11 +282,11 @@ class Admission(Fairness[T]):
         is_blocked: bool = False,
         blocked: Container[Batch[T]] = (),
     ) -> None:
-        """If every running flush waits for room, reject the last producer that is part of a flush.
+        """If there is a deadlock, reject the last producer in line that is part of a flush.
 
-        ``is_blocked`` says whether a call of flush_fn must wait for the end of another call even
-        if a slot is free. ``blocked`` holds the batches whose retries wait for the end of
-        another call: it does not matter whether the flushes of these batches wait for room.
+        ``is_blocked`` says whether the throttle allows no call of flush_fn before another call has
+        ended: then a free slot does not help. ``blocked`` contains the batches whose retries wait
+        for this: their flushes cannot make room, and their producers are not rejected.
         ``describe`` returns the text that stands for the queue in the message.
         """
         waitlist = self.waitlist

@@ -39,7 +39,7 @@ Ended = Mapping[int, BaseException | None]
 NoteEnded = Callable[[Batch[T], Ended], None]
 
 NoteCallEnded = Callable[[Batch[T], float, BaseException | None], None]
-"""A function that is told the end of a call: its batch, the time, and its exception or None."""
+"""A function that gets the batch, the time and the exception or None when a call has ended."""
 
 
 class Call(NamedTuple, Generic[T]):

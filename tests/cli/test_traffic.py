@@ -51,7 +51,7 @@ def test_a_line_of_traffic_is_seconds_or_iso_8601(
         (["2026-01-01", "", "9"], "line 3: '9' is a number of seconds, unlike the lines above"),
         (["1\ta", "2\t"], "line 2: '2' has no key after a tab, unlike the lines above"),
         (["1", "2\ta"], r"line 2: '2\ta' has a key after a tab, unlike the lines above"),
-        (["0", "2", "1 "], "line 3: '1' is earlier than the lines above"),
+        (["0", "2", "1 "], "line 3: '1' is earlier than the line above"),
     ],
 )
 def test_bad_traffic_is_refused_with_its_place(lines: list[str], why: str) -> None:
