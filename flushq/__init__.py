@@ -1,4 +1,4 @@
-"""A batching queue for asyncio services, with a pure state machine that decides when to flush."""
+"""A batching queue for asyncio and for threads: a core without I/O decides when to flush."""
 
 from flushq.aio.batched import Batched, Loader
 from flushq.aio.calls import FlushFn, OnFailure

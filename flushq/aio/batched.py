@@ -40,7 +40,7 @@ class Batched(Generic[K, V]):
 
     Use it as ``async with Batched(load, policy) as load_one``. The property ``queue`` is the
     :class:`FlushQueue` of the requests, with its methods ``flush``, ``aclose``, ``run`` and
-    ``stats``. The lists of lost items of this queue hold keys.
+    ``stats``. Its ``undelivered`` and ``in_doubt`` list keys, not requests.
 
     Args:
         loader: An async callable that takes a list of keys, all different if ``share`` is set. It
@@ -59,8 +59,8 @@ class Batched(Generic[K, V]):
         on_failure: The failure handler, as for a FlushQueue. It is called when the loader has
             raised, and gets a Failure whose ``items`` are keys. After Drop, all who asked for these
             keys get ItemFailed. Fail ends the queue. Retry calls the loader again. Split calls the
-            loader again with each half of the keys. (If there is only one key, Split means Fail: to
-            refuse a bad key, return Drop then.) None: every failure means Drop.
+            loader again with each half of the keys. For a single key, Split means Fail, so the
+            handler should return Drop for a single bad key. None: every failure means Drop.
         max_queue_size, max_queue_weight, when_full, max_in_flight, max_in_flight_per_partition,
             max_shutdown_wait, throttle, on_report, name: The same as for a :class:`FlushQueue`.
             Callers whose request is displaced get Displaced.

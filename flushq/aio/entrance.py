@@ -5,7 +5,7 @@ without a check. While there is credit, ``enqueue`` takes one step of an iterato
 Without credit, an item takes the slow path: the item is checked, and new credit is granted for the
 next items. ``_append`` is usually the append method of the buffer. For the first item of a burst
 (flushq.core.fairness), ``_append`` is a method that also records the time and schedules a pass. The
-attributes are slots without a default in the class, because CPython reads such slots fastest.
+attributes are in ``__slots__``, because CPython reads such attributes fastest.
 """
 
 import asyncio
@@ -43,8 +43,8 @@ class Entrance(QueueView[T]):
 
         When this returns, the item was accepted, exactly once. When this raises, for example after
         a cancellation, the item was not accepted. Waiting producers get room in the order in
-        which they came. This call lets other tasks run after every 512 items, and before the first
-        item of a queue that has not started.
+        which they came. After 512 items in a row, and before the first item of a queue that has
+        not started, the producer first lets other tasks run.
 
         Raises:
             QueueClosed: The queue is closing or closed.

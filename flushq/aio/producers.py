@@ -39,7 +39,7 @@ def wait_in_line(
 
 
 def raise_if_refused(core: Core[T], runner: Runner[T], refusal: BaseException | None) -> None:
-    """Raise ``refusal`` if it is not None, or the exception of :func:`check_open`.
+    """Raise ``refusal``; if it is None, do the same as :func:`check_open`.
 
     If nothing is raised, the caller must take its room at once.
     """

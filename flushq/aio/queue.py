@@ -230,8 +230,8 @@ class FlushQueue(Entrance[T]):
 
         A queue that was never started is drained, too. Several calls share one drain, one outcome
         and one time limit (``max_shutdown_wait``). A cancellation aborts the drain, unless an owner
-        (``async with``, :meth:`run`) waits for the drain. In both cases the CancelledError is
-        raised.
+        (``async with``, :meth:`run`) waits for the drain. With or without an owner, the
+        CancelledError is raised.
 
         Raises:
             FlushFailed, PolicyError: The queue has failed.

@@ -98,7 +98,7 @@ class Runner(Generic[T]):
     # The loop and the context.
 
     def bind(self) -> None:
-        """Bind the queue to the running loop, or check that the queue is bound to this loop.
+        """Bind the queue to the running loop; if it is bound already, check that this is its loop.
 
         Raises:
             RuntimeError: No loop runs, or the queue is bound to another loop.
@@ -127,9 +127,9 @@ class Runner(Generic[T]):
         return flush_inside(self._core.batcher)
 
     def check_not_inside(self, what: str) -> None:
-        """Raise RuntimeError if the caller is inside a flush, which would wait for its own end.
+        """Raise RuntimeError if the caller is inside a flush of this queue, and so must not wait.
 
-        ``what`` names the forbidden wait in the message.
+        ``what`` is the name of the forbidden action in the message.
         """
         self._core.check_not_inside(self.inside(), what)
 
@@ -200,7 +200,7 @@ class Runner(Generic[T]):
     # Callers that wait.
 
     async def wait(self, registry: Registry[*Facts], *facts: *Facts) -> Any:
-        """Wait until the core completes the caller's waiter, and return the answer of the core."""
+        """Add a new waiter to ``registry``; wait for the answer of the core, and return it."""
         waiter = self.loop.create_future()
         registry.join(waiter, *facts)
         try:

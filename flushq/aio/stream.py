@@ -97,7 +97,7 @@ class BatchStream(StreamView[T]):
             RuntimeError: Called outside of the block, on another event loop, or by two consumers at
                 a time.
             BaseException: Raised by the source, ``dedupe_key``, ``merge`` or ``weigh``. All items
-                that the stream accepted before that were yielded.
+                that the stream had accepted before this error were yielded.
         """
         self._runner.bind()
         self._runner.wake()
@@ -175,7 +175,7 @@ def batches(
     ``async for batch in stream``. Each batch is a list. The source is read further while the
     consumer works on a batch. A batch is taken when the policy says so and the consumer asks for a
     batch. So the batch holds all items that were read by then, as far as the caps of the policy
-    allow. When the source has ended, the remaining items are yielded, and the loop ends.
+    allow. When the source has ended, the remaining items are yielded, and ``async for`` ends.
 
     Args:
         source: Any async iterable, such as an async generator.

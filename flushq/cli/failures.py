@@ -1,11 +1,11 @@
 """The failure handler of an ingestion: it retries or splits a batch, or writes a dead letter.
 
-A transaction fails for one of two reasons. Either the database is in trouble (locked, full or
-broken): a retry may help, a split does not. Or the table refuses a line: the batch is halved until
-that line is alone. This line becomes a dead letter, and all other lines are stored. A trigger may
-accept a refused line at a later attempt, so a refused batch is retried before it is halved. If the
-table then refuses a half, too, this half is not retried: otherwise each halving would be delayed by
-the pauses of all retries.
+A batch fails for one of two reasons. Either the database is in trouble (locked, full or broken) or
+the stream does not answer: a retry may help, a split does not. Or the table or the stream refuses a
+line: the batch is halved until that line is alone. This line becomes a dead letter, and all other
+lines are stored. A trigger may accept a refused line at a later attempt, so a refused batch is
+retried before it is halved. If a half is refused, too, it is not retried: otherwise each halving
+would be delayed by the pauses of all retries.
 
 In the dead-letter file, each line of text is one dead letter, a JSON object. The letters are
 complete and synced to the disk: if only the beginning of a letter can be written, this beginning is
@@ -79,8 +79,8 @@ class DeadLetterFile:
         """Remember the letters in the file; cut off an incomplete letter at the end of the file.
 
         Args:
-            starts: For each source, the number of one of its lines. The letters of this line and of
-                the lines after it are remembered. No other letters are remembered.
+            starts: A line number for each source. Letters are remembered if their line has this
+                number or a higher one. No other letters are remembered.
 
         Raises:
             CannotAppend: The file cannot be read or truncated.
@@ -175,8 +175,8 @@ class FailureHandler:
     """The ``on_failure`` handler that an ingestion gives to its queue.
 
     Args:
-        retries: The largest number of retries of one transaction.
-        dead_letter: The file for lines that the table refuses. None: such a line ends the queue.
+        retries: The largest number of retries of one batch, or of one part of a split batch.
+        dead_letter: The file for lines that the sink refuses. None: such a line ends the queue.
 
     Attributes:
         retry_after: The function that returns the pause before a retry. The table calls this

@@ -99,8 +99,8 @@ def _publisher(to_stream: tuple[str, str]) -> Sink:
     "dedupe_key",
     metavar="FIELD",
     callback=option_reader(_json_field),
-    help="Parse each line as a JSON object. Drop the line if a line with the same value in this "
-    "field waits in the queue.",
+    help="Parse each line as a JSON object. Drop the line if another line with the same value in "
+    "FIELD waits in the queue.",
 )
 @click.option(
     "--max-queue-size",
@@ -130,7 +130,8 @@ def _publisher(to_stream: tuple[str, str]) -> Sink:
 @click.option(
     "--dead-letter",
     metavar="FILE",
-    help="If the table refuses a line, append the line to this file, and continue.",
+    help="If the table or the stream refuses a line, write a dead letter to this file, and "
+    "continue.",
 )
 @click.option(
     "--resume",
@@ -160,7 +161,7 @@ def ingest(
     end of its FILE. Empty lines are stored, too. In each FILE, the lines are numbered from 1.
 
     A line that is not UTF-8 is skipped. With --dedupe, a line that is not a JSON object or lacks
-    the field is skipped, too. --dedupe compares a line with the lines that wait in the queue, not
+    FIELD is skipped, too. --dedupe compares a line with the lines that wait in the queue, not
     with the table: a value that is in the table already can be stored again. If you run the command
     twice without --resume, all lines are stored twice.
 
@@ -171,12 +172,13 @@ def ingest(
     If a batch cannot be written, and the retries do not help, the command ends. If the database is
     locked, each attempt waits up to 4 seconds for the lock.
 
-    With --dead-letter, a batch with lines that the table refuses (by a constraint, a trigger or an
-    index) is split until each refused line is alone. This line is written to the dead-letter file,
-    as a JSON object with source, line, body and error; the file is synced to the disk. All other
-    lines are stored. If the database is locked, full or broken, or has lost the table, no line
-    counts as refused: the command ends after the retries, even with --dead-letter. A line that the
-    table ignores (ON CONFLICT IGNORE, RAISE(IGNORE)) is not stored, and is counted as ignored.
+    With --dead-letter, a batch with refused lines is split until each refused line is alone. (A
+    table refuses a line by a constraint, a trigger or an index; a stream, if the line is too long.)
+    The refused line is written to the dead-letter file, as a JSON object with source, line, body
+    and error; the file is synced to the disk. All other lines are stored. If the database is
+    locked, full or broken, or has lost the table, no line counts as refused: the command ends after
+    the retries, even with --dead-letter. A line that the table ignores (ON CONFLICT IGNORE,
+    RAISE(IGNORE)) is not stored, and is counted as ignored.
 
     With --to-stream, each line is published to the first subject of the stream. The stream is
     created if it does not exist. A line of a file has the same id in every run. So if you run the
@@ -226,7 +228,10 @@ def ingest(
 def _resume(
     ingestion: Ingestion, files: tuple[str, ...], table: Table, letters: DeadLetterFile | None
 ) -> None:
-    """Set the start of each file after its last stored line; load the dead letters from there."""
+    """Set where the reading of each file starts: after the last stored line of this file.
+
+    The dead letters of the lines that will be read are loaded.
+    """
     starts = asyncio.run(find_starts(files, table))
     ingestion.start_at(starts)
     if letters is not None:

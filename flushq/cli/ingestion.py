@@ -1,14 +1,14 @@
 """An ingestion: it reads lines from files and pipes, and writes them to a table or a stream.
 
-    files -> Reader -> FlushQueue -> Table
+    files -> Reader -> FlushQueue -> Table or Publisher
 
 Every line that is read ends in one of six ways:
 
 * It is stored.
 * It is a duplicate of a line that waits in the queue.
-* It is ignored: the table does not store the line, but raises no error.
+* It is ignored: the table does not store it, but raises no error; or the stream had it already.
 * It is skipped: the line is not UTF-8, or has no key.
-* It becomes a dead letter: the table refuses the line.
+* It becomes a dead letter: the table or the stream refuses the line.
 * It is lost: the database failed, for example.
 
 The reading ends after the last line, at a signal or at a failure. Then the queue drains, and the
@@ -54,9 +54,9 @@ class Figures:
         ignored: The number of lines that the table ignored (by its ``ON CONFLICT`` or a trigger),
             or that the stream had already.
         skipped: The number of lines that are not UTF-8, or have no key.
-        dead: The number of lines that the table refused and that are in the dead-letter file.
-        lost: The number of lines that were read, but are not stored, duplicates, ignored, skipped
-            or dead; 0 until the end of the ingestion.
+        dead: The number of lines that were refused, and are in the dead-letter file.
+        lost: The number of lines that were read, but have ended in no other way; 0 until the
+            end of the ingestion.
         flushes: The number of flushes for each reason ("full", for example).
     """
 
