@@ -61,7 +61,7 @@ class RunningFlush(Generic[T]):
         """
         self.batch.interrupt()
         error = CancelledError(
-            "the flush was abandoned when the queue ended; a running flush_fn may still deliver"
+            "the flush was abandoned when the queue ended; flush_fn may still deliver its items"
         )
         if self.attempts is None:
             self.batch.fail(error)

@@ -12,13 +12,13 @@ step of the iterator, the ``+=`` and the return. A KeyboardInterrupt comes eithe
 for an item is used, or after the item was accepted. (On Python 3.11, making an iterator may run the
 garbage collector. So the iterator for ``+=`` is made before the credit is used.) If an item comes
 in with the lock held, ``+=`` gets an iterator that yields the item and then releases the lock. This
-is one step, too, and the last one. Another ``+=`` takes the lock: it extends a list by an iterator
-that takes the lock. So if the list is not empty, the lock is held, even after an interrupt. With
-keys, weights or partitions, adding an item takes several steps; an interrupt may come between them.
+is one step, too, and the last one. Before that, a similar ``+=`` takes the lock and fills the list
+``held``. So after an interrupt, ``held`` tells whether the call has taken the lock. With keys,
+weights or partitions, adding an item takes several steps; an interrupt may come between them.
 
 *A finalizer or a signal handler* may interrupt a call that holds the lock, and enqueue an item. The
-lock is reentrant, so there is no deadlock. If ``_is_in_step`` is true, a step was interrupted. Then
-the item is put aside with a claim to room, and comes in before the lock is released.
+lock is reentrant, so there is no deadlock. If ``_is_in_step`` is true, such a call was interrupted.
+Then the item is put aside with a claim to room, and comes in before the lock is released.
 """
 
 import sys
@@ -240,7 +240,7 @@ class Entrance(Generic[T]):
             self._lock.release()
 
     def _let_in_measured(self, entry: Entry[T]) -> tuple[bool, Any]:
-        """Do the same as ``_let_in`` for items with keys, weights or partitions. Hold the lock."""
+        """Do the work of ``_let_in`` for an item that is not plain; :meth:`locked` calls this."""
         core, item = self._core, entry.item
         try:
             if not self._let_pass_or_join_line(entry):
@@ -298,7 +298,7 @@ class Entrance(Generic[T]):
             self._wake()
 
     def _leave_line(self, waiter: Waiter) -> None:
-        """Take the caller out of the line of producers; a pass gives unused room to the next."""
+        """Take the caller out of the line of producers; ask for a pass, which may admit others."""
         self._wake()
         self._core.admission.waitlist.leave(waiter)
 
@@ -333,7 +333,7 @@ class Entrance(Generic[T]):
     # Finalizers and signal handlers.
 
     def _put_aside(self, entry: Entry[T]) -> None:
-        """Accept an item that comes during a step for another item, or raise QueueFull."""
+        """Accept an item of a caller that has interrupted a step, or raise QueueFull."""
         admission = self._core.admission
         if entry.make_result is not None:
             self.check_not_in_step()

@@ -26,8 +26,8 @@ class FailureHandler(Judge[T]):
     If a dead letter cannot be written, the logger ``flushq`` gets an ERROR record, and the item is
     kept: after the pause from ``backoff``, ``flush_fn`` is called again with the item. If the item
     fails again, the handler tries again to write the letter, and so on, without a limit. The item
-    is in doubt if meanwhile a close takes longer than ``max_shutdown_wait``. A letter is written
-    twice if ``bury`` wrote it and then raised, or if afterwards another letter of the same
+    is in doubt if meanwhile a close takes longer than ``max_shutdown_wait``. A letter may be
+    written twice: if ``bury`` wrote it and then raised, or if afterwards another letter of the same
     PartialFailure could not be written.
 
     Args:

@@ -1,4 +1,4 @@
-"""The keeper: the thread that makes the rounds of a queue, when it is woken or a round is due.
+"""The keeper of a queue: the thread that makes a round when it is woken or a round is due.
 
 A *round* is a pass (flushq.core.core), and then the work that needs no lock: threads are started,
 and reports and log records are handed out. The queue starts the keeper when it first needs one. If
@@ -131,7 +131,8 @@ class Keeper:
     def _begin(self, reservation: object, thread: Any) -> bool:
         """Make the calling thread the keeper, and return True.
 
-        If the reservation does not hold any more, change nothing, and return False.
+        ``reservation`` is the claim of this thread to become the keeper. If it was released
+        meanwhile, change nothing, and return False.
         """
         if self._reservation is not reservation:
             return False
@@ -139,7 +140,7 @@ class Keeper:
         return True
 
     def _release_unless_begun(self, reservation: object) -> None:
-        """Release the reservation, unless its thread makes rounds: then that thread releases it."""
+        """Release the reservation if its thread has not begun; otherwise the thread releases it."""
         if self._thread_id is None:
             self._release(reservation)
 

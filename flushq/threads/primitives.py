@@ -58,7 +58,7 @@ class WakeUp:
 
     CPython switches threads and checks for signals at three places only: after a call, at the start
     of a function, and at a backward jump. So no other code runs between the test and the assignment
-    in :meth:`send`. No lock must protect these two steps, and a finalizer may call ``send``.
+    in :meth:`send`. These two steps need no lock, so a finalizer may call ``send``.
     """
 
     __slots__ = ("_is_sent", "_lock")

@@ -98,7 +98,7 @@ def _renew_all() -> None:
 
 
 def _alive(references: Sequence[Callable[[], T | None]]) -> list[T]:
-    """Return the objects of weak references, without those that were deleted.
+    """Return the objects that the weak references refer to, if they still exist.
 
     ``references`` must be a copy that was made in one step: other threads may change the original.
     """

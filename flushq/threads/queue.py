@@ -90,8 +90,8 @@ class FlushQueue(QueueView[T]):
         on_failure: The failure handler: a plain function that takes a Failure and returns a verdict
             or its class (Retry means Retry(0)). It is called when flush_fn has raised, in the same
             thread. If the handler raises or returns anything else, the queue ends with FlushFailed.
-            The same happens after KeyboardInterrupt, SystemExit or an invalid PartialFailure,
-            without a call of the handler. None: every failure ends the queue.
+            If flush_fn raises KeyboardInterrupt, SystemExit or an invalid PartialFailure, the same
+            happens, and the handler is not called. None: every failure ends the queue.
         on_report: A plain function that is called with a FlushReport after every flush. It runs in
             the thread that starts flushes on time, so it must be quick: flushes and other reports
             may have to wait for it. An exception that it raises is logged.
@@ -247,7 +247,7 @@ class FlushQueue(QueueView[T]):
         duplicate, the item that stays in the queue. ``on_accepted`` must not raise.
 
         Raises:
-            TimeoutError: The item was not accepted and delivered within ``timeout`` seconds.
+            TimeoutError: The item, accepted or not, was not delivered within ``timeout`` seconds.
             ItemFailed, Dropped, Displaced, ShutdownTimeout: The item was accepted, but not
                 delivered: see :class:`Receipt`.
             FlushFailed, PolicyError: The queue has failed, before or after it accepted the item.
@@ -309,8 +309,8 @@ class FlushQueue(QueueView[T]):
         """Refuse new items, drain, and return when the queue has ended.
 
         A queue that was never started is drained, too. Several calls share one drain, one outcome
-        and one time limit (``max_shutdown_wait``). An interrupt (KeyboardInterrupt) aborts the
-        drain, unless an owner (``with``) waits for it. In both cases the interrupt is raised.
+        and one time limit (``max_shutdown_wait``). An interrupt (KeyboardInterrupt) is raised.
+        It also aborts the drain, unless an owner (``with``) waits for the end of the queue.
 
         Raises:
             FlushFailed, PolicyError: The queue has failed.

@@ -1,8 +1,8 @@
 """A stream of batches for threads: ``for batch in stream``.
 
 flushq.streams explains how a stream works. The reader is one thread, which iterates over the source
-and closes the source. A thread cannot be interrupted. So if the reader has asked the source for an
-item when the block is left, the end of the block waits until the source returns.
+and closes the source. A thread cannot be interrupted. So if the block is left while the reader
+waits for an item of the source, the end of the block waits until the source returns.
 """
 
 import math
@@ -114,7 +114,7 @@ class BatchStream(StreamView[T]):
             RuntimeError: Called outside of the block, by two threads at a time, in on_report, or in
                 the child of a fork.
             BaseException: Raised by the source, ``dedupe_key``, ``merge`` or ``weigh``. All items
-                that the stream accepted before that were yielded.
+                that the stream had accepted by then were yielded.
         """
         runner = self._runner
         if runner.belongs_to_parent():
@@ -206,10 +206,10 @@ def batches(
     """Return a stream that yields the items of a source in batches, when the policy says so.
 
     Use it as ``with batches(source, policy) as stream``, and inside the block ``for batch in
-    stream``. Each batch is a list. A thread reads the source further while the consumer works on a
-    batch. A batch is taken when the policy says so and the consumer asks for a batch. So the
-    batch holds all items that were read by then, as far as the caps of the policy allow. When the
-    source has ended, the remaining items are yielded, and the loop ends.
+    stream``. Each batch is a list. A thread continues to read the source while the consumer works
+    on a batch. The next batch is formed when the policy says so and the consumer asks for it. So it
+    holds all items that were read by then, as far as the caps of the policy allow. When the source
+    has ended, the remaining items are yielded, and the loop ends.
 
     Args:
         source: Any iterable, such as a generator. A thread reads and closes it, in a copy of the

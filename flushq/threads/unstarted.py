@@ -1,7 +1,7 @@
 """The warning that a queue with items was not started.
 
-A queue has no thread before it is started, so no timer can give this warning. A caller that waits
-for the queue gives it, after START_SECONDS of its wait; or else interpreter shutdown does.
+A queue has no thread before it is started, so no timer can give this warning. A caller that has
+waited START_SECONDS for the queue gives it. Without such a caller, interpreter shutdown gives it.
 """
 
 from typing import Any
@@ -24,10 +24,10 @@ class Unstarted:
         self._is_warned = False
 
     def wait(self, waiter: Waiter, until: float) -> bool:
-        """Wait START_SECONDS for a queue that was not started; return whether the wait is over.
+        """Wait for ``waiter`` at most START_SECONDS; if it is not completed, give the warning.
 
-        If the queue is still not started then, give the warning. The wait is also over if the time
-        ``until`` has come.
+        Return whether the waiter was completed or the time ``until`` has come. If the queue was
+        started before the call, or the warning was given, do not wait, and return False.
         """
         if self._is_warned or self._core.ending.state != "new":
             return False

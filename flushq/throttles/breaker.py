@@ -12,7 +12,7 @@ from flushq.throttles.throttle import Throttle
 class CircuitBreaker(Throttle):
     """A throttle that forbids calls for ``seconds`` after ``failures`` failed calls in a row.
 
-    After this time it lets a single *trial call* start, to try the sink.
+    After this time it lets a single *trial call* start, to find out whether calls succeed again.
 
     =========  ====================  ===============================================================
     state      a call may start      how the state changes
@@ -49,7 +49,7 @@ class CircuitBreaker(Throttle):
     failures: int
     seconds: float
     _row: int = attrs.field(default=0, init=False, repr=False)
-    """How many calls have failed since the last call that succeeded."""
+    """The count of failures (see the table above), which the failed trial calls increase, too."""
     _open_until: float | None = attrs.field(default=None, init=False, repr=False)
     """The time from which the trial call may start; None if the state is closed."""
     _tried_at: float | None = attrs.field(default=None, init=False, repr=False)

@@ -13,8 +13,9 @@ class RateLimit(Throttle):
     """A throttle that lets at most ``calls`` calls start in any half-open interval of ``seconds``.
 
     No call waits longer than this limit requires. If another schedule starts the same calls in the
-    same order within the limit, it starts none of them earlier. So this throttle is a *greedy
-    shaper* (Le Boudec and Thiran, Network Calculus, LNCS 2050, 2001, section 1.5).
+    same order within the limit, it starts none of them earlier than this throttle does. So this
+    throttle is a *greedy shaper* (Le Boudec and Thiran, Network Calculus, LNCS 2050, 2001, section
+    1.5).
 
     Proof. Each call starts at least ``seconds`` after the call that is ``calls`` places before it.
     So the first and the last of ``calls`` + 1 starts in a row are at least ``seconds`` apart, and
