@@ -25,8 +25,8 @@ class FailureHandler(Judge[T]):
     kept: after the pause from ``backoff``, ``flush_fn`` is called again with the item. If the item
     fails again, the handler tries again to write the letter, and so on, without a limit. The item
     is in doubt if meanwhile the flush is cancelled, or a close takes longer than
-    ``max_shutdown_wait``. A letter is written twice if ``bury`` wrote it and then raised, or if
-    afterwards another letter of the same PartialFailure could not be written.
+    ``max_shutdown_wait``. A letter may be written twice: if ``bury`` wrote it and then raised, or
+    if afterwards another letter of the same PartialFailure could not be written.
 
     Args:
         retry: The temporary exceptions, for example those of a lost connection: an exception class,

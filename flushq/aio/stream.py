@@ -97,7 +97,7 @@ class BatchStream(StreamView[T]):
             RuntimeError: Called outside of the block, on another event loop, or by two consumers at
                 a time.
             BaseException: Raised by the source, ``dedupe_key``, ``merge`` or ``weigh``. All items
-                that the stream had accepted before this error were yielded.
+                that the stream had accepted by then were yielded.
         """
         self._runner.bind()
         self._runner.wake()
@@ -172,9 +172,9 @@ def batches(
     """Return a stream that yields the items of a source in batches, when the policy says so.
 
     Use it as ``async with batches(source, policy) as stream``, and inside the block
-    ``async for batch in stream``. Each batch is a list. The source is read further while the
-    consumer works on a batch. A batch is taken when the policy says so and the consumer asks for a
-    batch. So the batch holds all items that were read by then, as far as the caps of the policy
+    ``async for batch in stream``. Each batch is a list. A task continues to read the source while
+    the consumer works on a batch. The next batch is formed when the policy says so and the consumer
+    asks for it. So it holds all items that were read by then, as far as the caps of the policy
     allow. When the source has ended, the remaining items are yielded, and ``async for`` ends.
 
     Args:
