@@ -84,7 +84,7 @@ class Handover(Generic[T]):
         From now on the consumer has the batch in hand.
 
         Raises:
-            PolicyError: The queue has failed.
+            PolicyError: The policy or the throttle has failed.
             RuntimeError: The consumer is outside of the block.
             BaseException: The exception that the source raised, or that the queue raised when it
                 refused an item. Only one call raises this exception.
@@ -134,7 +134,7 @@ class Handover(Generic[T]):
     # The reader.
 
     def fail(self, error: BaseException) -> None:
-        """Record the exception of the source, or that of the queue when it refused an item."""
+        """Record the exception of the source, or the one with which the queue refused an item."""
         if not self.left:
             self._error = error
         elif not self.unaccepted:
@@ -164,7 +164,7 @@ class StreamView(Generic[T]):
     def undelivered(self) -> list[T]:
         """The items that were read and not yielded, in the order of the source.
 
-        This is always the same list; it is complete once the block was left.
+        This is always the same list; it is complete when the block has been left.
         """
         return self._handover.undelivered
 
@@ -172,7 +172,8 @@ class StreamView(Generic[T]):
     def in_doubt(self) -> list[T]:
         """The items of the batch that the consumer had in hand when it left the block.
 
-        This is always the same list. It is empty if the consumer had confirmed that batch.
+        This is always the same list. It is empty if the consumer had no batch in hand: by asking
+        for the next batch, the consumer confirms the one in hand.
         """
         return self._handover.in_doubt
 

@@ -1,8 +1,9 @@
 """The reports, log records, notes and warnings of a driver.
 
-None of these may stop a queue. So if a record cannot be logged, or a note cannot be added to an
-exception, this error is ignored. The functions here may run code of the user (a logging handler,
-on_report), so the driver must not hold a lock when it calls these functions.
+None of these may stop a queue. So most functions here ignore the error if a record cannot be logged
+or a note cannot be added to an exception; only hand_out_reports and log_loss raise the error. The
+functions may run code of the user (a logging handler, on_report), so the driver must not hold a
+lock when it calls them.
 """
 
 import logging
@@ -54,9 +55,9 @@ def log_failure(failure: QueueEnded | None) -> None:
 def log_displaced(core: Core[Any], now: float) -> None:
     """Log how many items were displaced, if a record is due.
 
-    An item that a finalizer or a signal handler enqueued may also be displaced for another reason:
-    it cannot be merged, or there is no room for the merged item. Each such item gets a record of
-    its own.
+    An item that a finalizer or a signal handler enqueued may also be displaced because it is a
+    duplicate that cannot be merged, or because the merge adds more weight than there is room for.
+    Each such item gets a record of its own.
     """
     count = core.admission.count_to_report(now)
     if count:
@@ -106,7 +107,7 @@ def log_loss(core: Core[Any], what: str) -> None:
 def raise_or_log_late(
     core: Core[Any], late: BaseException | None, error: BaseException | None
 ) -> None:
-    """Raise ``late``, the exception of a source, or only log it if the block raised ``error``."""
+    """Raise ``late``, the exception of a source; if the block raised ``error``, log ``late``."""
     if late is None:
         return
     if error is None:
@@ -132,9 +133,9 @@ def log_no_dead_letter(item: object, trouble: BaseException) -> None:
 def raise_outcome(
     core: Core[T], interruption: BaseException | None, error: BaseException | None = None
 ) -> None:
-    """Raise ``interruption``, or else the outcome of the queue, unless both are None.
+    """Raise ``interruption`` if it is not None, or else the outcome of the queue if there is one.
 
-    ``interruption`` is the exception that came during the wait for the end of the queue. If the
+    ``interruption`` is the exception that came while the driver waited for the queue to end. If the
     block of the queue has raised ``error``, the outcome is not raised, because ``error`` is raised
     anyway. If ``interruption`` or ``error`` is raised in place of the outcome, a note on that
     exception and a log record tell the outcome.
@@ -149,7 +150,7 @@ def raise_outcome(
 
 
 def _note_loss(core: Core[T], outcome: BaseException, error: BaseException | None) -> None:
-    """Tell the outcome in a note on ``error`` and in a log record, unless ``error`` has it."""
+    """Add the outcome to ``error`` as a note, and log it, unless ``error`` lists the lost items."""
     if error is None or core.ending.carries_loss(error):
         return
     end = f"{type(outcome).__name__}: {outcome}"

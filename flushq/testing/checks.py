@@ -1,10 +1,11 @@
 """The functions that a test uses to check a policy.
 
 Theory of operation. A :class:`Play` tells one copy of the policy the events of a history, and
-checks each answer. Then other copies are told the same events: one in the same way, one item by
-item, and one with all times shifted. All copies must give the same answers. The bounds
-(``max_latency``, ``max_batch``, ``ratio``) are checked in simulations. Hypothesis searches for a
-history or a simulation that breaks a law, and then for smaller and smaller ones.
+checks each answer. Then three other copies are told the same events: the first in the same way, the
+second with one event for each item, the third with all times shifted. All copies must give the same
+answers. The bounds (``max_latency``, ``max_batch``, ``ratio``) are checked in simulations.
+Hypothesis searches for a history or a simulation that breaks a law, and then for smaller and
+smaller ones.
 """
 
 import math
@@ -157,7 +158,7 @@ def _fewer(history: History) -> Iterator[History]:
 
 
 def _lighter(weights: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
-    """Yield shorter or lighter tuples: half of the weights, all but the first, or only zeros."""
+    """Yield shorter or lighter tuples: the second half, all but the first weight, or only zeros."""
     if len(weights) > 1:
         yield weights[len(weights) // 2 :]
         yield weights[1:]
@@ -271,8 +272,9 @@ def _search_runs(
         check: A function that raises LawBroken if a simulation fails. Its arguments are the trace
             of the simulation, and the number of slots.
         policy: The policy.
-        scale: The time between arrivals, in seconds, at which it is hard to decide well.
-        crowds: Numbers of items. One of them is drawn: so many items are added at one of the times.
+        scale: A time in seconds: if arrivals are this far apart, it is hard to decide well.
+        crowds: Numbers of items. One of these numbers is drawn, and that many further items arrive,
+            all at the time of one of the arrivals.
     """
 
     def run(times: list[float], seconds: float, slots: int, crowd: int, at: int) -> None:

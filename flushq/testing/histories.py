@@ -5,9 +5,8 @@ in units. A step that cannot happen is skipped. No flush can start while no item
 slot is free. No flush can end while none runs. So every list of steps is a valid history, even if
 steps were removed from the list.
 
-The times that the strategies draw are small multiples of a unit. Sums of these times are exact, and
-two times are often equal, if the unit is one of these: the default, an int, a power of two, or a
-Fraction.
+The times that the strategies draw are small multiples of a unit. If the unit is the default, an
+int, a power of two or a Fraction, sums of these times are exact, and the sums are often equal.
 """
 
 import math
@@ -70,7 +69,7 @@ class Finish:
 
 @attrs.frozen
 class Pass:
-    """A pause without other events. At the end of the pause, a policy gets a tick.
+    """A pause without events. At the end of the pause, a policy gets a tick.
 
     Args:
         after: The time since the previous step, in units.

@@ -26,11 +26,11 @@ class Ratio(Protocol):
 
     @property
     def scale(self) -> float:
-        """The time between arrivals, in seconds, at which it is hard to decide well."""
+        """A time in seconds: if arrivals are this far apart, it is hard to decide well."""
         ...  # pragma: no cover - a protocol has no code
 
     def measure(self, policy: FlushPolicy, arrivals: Sequence[float]) -> float:
-        """Return the ratio for these arrivals (at least one); inf if items are never flushed."""
+        """Return the ratio for one or more arrivals; inf if items are never flushed."""
         ...  # pragma: no cover - a protocol has no code
 
 

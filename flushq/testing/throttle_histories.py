@@ -32,8 +32,8 @@ class Burst:
 
     Args:
         after: The time since the previous step, in units.
-        failed: For each call, whether flush_fn raises. The calls end in this order. No more calls
-            start than this tuple has members.
+        failed: For each call, whether flush_fn raises. The calls end in this order. At most
+            ``len(failed)`` calls start.
     """
 
     after: int

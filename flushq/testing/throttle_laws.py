@@ -25,7 +25,7 @@ THROTTLE_LAWS = {
     "repeatable": "the same history leads to the same answers",
     "pure": "ready_at changes nothing, however often and for whatever time it is called",
     "later": "if no event comes, a call may start at the time that ready_at answers, and later",
-    "bursts": "n calls that start together and then end together act like n calls one by one",
+    "bursts": "n calls at one time lead to the same answers, whether made together or one by one",
     "shift": "if all times are shifted, so is each answer, which is a time, not a duration",
 }
 """The name and the text of each law for throttles."""
@@ -150,7 +150,7 @@ def again(turns: Turns, throttle: Throttle, unit: float) -> Iterator[MethodCall]
 
 
 def asked_more(turns: Turns, throttle: Throttle, unit: float) -> Iterator[MethodCall]:
-    """Yield all events; yield each question three times: first with a later ``now``, then twice."""
+    """Yield all events, and each question three times: shifted, unchanged, and unchanged again."""
     for each in flat(turns):
         if each.name == "ready_at":
             yield attrs.evolve(each, now=each.now + SHIFT_SECONDS, decision=None)
@@ -159,7 +159,7 @@ def asked_more(turns: Turns, throttle: Throttle, unit: float) -> Iterator[Method
 
 
 def asked_once(turns: Turns, throttle: Throttle, unit: float) -> Iterator[MethodCall]:
-    """Yield all events before the last Due; of the questions before it, yield only the last."""
+    """Yield what comes before the last Due: all events, but only the last of the questions."""
     *before, last = flat(turns[:-1])
     yield from (each for each in before if each.name != "ready_at")
     yield last
@@ -179,9 +179,9 @@ def asked_later(turns: Turns, throttle: Throttle, unit: float) -> Iterator[Metho
 
 
 def one_by_one(turns: Turns, throttle: Throttle, unit: float) -> Iterator[MethodCall]:
-    """Yield all events and questions, but with the calls of a burst one after the other.
+    """Yield all events and questions, but play the calls of a burst one after the other.
 
-    Stop if the throttle does not let one of these calls start.
+    If the throttle is not ready for the next of these calls, stop.
     """
     for turn in turns:
         starts, ends = ([each for each in turn if each.name == name] for name in _EVENTS)

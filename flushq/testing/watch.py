@@ -1,10 +1,10 @@
 """The watch on ``decide``: it finds attributes that decide changes, and clocks that decide reads.
 
 Theory of operation. The event methods of a policy call decide. A wrong decide may change something
-in its first call, but not in later calls. So the watch must be active while the policy is told an
-event: meanwhile, another function replaces decide in the class. This function calls the real
-decide. It copies the attributes of the policy before and after this call, and compares the copies,
-as far as they can be compared.
+when an event method calls it, and nothing when it is called again. So the watch must see the calls
+by the event methods: while the policy is told an event, another function replaces decide in the
+class. This function calls the real decide. It copies the attributes of the policy before and after
+this call, and compares the copies, as far as they can be compared.
 
 Clocks are built-in functions, and a profiler sees each call of a built-in function. A call of a
 clock counts if it comes from one of these: the module of the policy, the module of a base class, or
@@ -84,7 +84,7 @@ def _ask(decide: Any, policy: FlushPolicy, now: float) -> Decision:
 
 
 def _clocks(calls: Sequence[tuple[FrameType, str, Any]], modules: Container[str]) -> Iterator[str]:
-    """Yield the names of the clocks that code in these modules called."""
+    """Yield the names of the clocks among the functions that code of ``modules`` called."""
     for frame, event, called in calls:
         if event == "c_call" and str(frame.f_globals.get("__name__")) in modules:
             owner = called.__self__
@@ -116,7 +116,7 @@ def _snapshot(policy: FlushPolicy) -> dict[str, Any]:
 
 
 def _image(value: object) -> object:
-    """Return an image of a value: two images are equal if the value did not change between them."""
+    """Return an image of a value; while the value does not change, its images are equal."""
     with suppress(Exception):
         one, other = copy.deepcopy(value), copy.deepcopy(value)
         if bool(one == other):
