@@ -1,9 +1,8 @@
 """The reports, log records, notes and warnings of a driver.
 
-None of these may stop a queue. So most functions here ignore the error if a record cannot be logged
-or a note cannot be added to an exception; only hand_out_reports and log_loss raise the error. The
-functions may run code of the user (a logging handler, on_report), so the driver must not hold a
-lock when it calls them.
+None of these may stop a queue. So the functions here ignore the error if a record cannot be logged
+or a note cannot be added to an exception. They may run code of the user (a logging handler,
+on_report), so the driver must not hold a lock when it calls them.
 """
 
 import logging
@@ -41,7 +40,15 @@ def hand_out_reports(core: Core[Any], on_report: OnReport) -> None:
         except (KeyboardInterrupt, SystemExit):
             raise
         except BaseException:  # a CancelledError, too: nothing is cancelled here
-            logger.exception("%son_report raised an exception for %r", core.label, report)
+            with suppress(Exception):
+                logger.exception("%son_report raised an exception for %r", core.label, report)
+
+
+def log_interrupt(core: Core[Any], interrupt: BaseException) -> None:
+    """Log the KeyboardInterrupt or SystemExit of on_report, if no caller can get it."""
+    with suppress(Exception):
+        what = "%son_report raised KeyboardInterrupt or SystemExit; the queue ignores it"
+        logger.error(what, core.label, exc_info=interrupt)
 
 
 def log_failure(failure: QueueEnded | None) -> None:
@@ -101,7 +108,8 @@ def log_loss(core: Core[Any], what: str) -> None:
     """
     outcome = core.ending.outcome()
     if outcome is not None:
-        logger.error("%s%s: %s", core.label, what, outcome)
+        with suppress(Exception):
+            logger.error("%s%s: %s", core.label, what, outcome)
 
 
 def raise_or_log_late(

@@ -35,7 +35,7 @@ class Batched(Generic[K, V]):
 
     Use it as ``with Batched(load, policy) as load_one``, and call ``load_one`` in any thread. The
     property ``queue`` is the :class:`FlushQueue` of the requests, with its methods ``start``,
-    ``flush``, ``close`` and ``stats``. Its ``undelivered`` and ``in_doubt`` list keys, not requests.
+    ``flush``, ``close`` and ``stats``. Its lists of lost items hold keys, not requests.
 
     Args:
         loader: A plain callable that takes a list of keys, all different if ``share`` is set. It

@@ -14,11 +14,11 @@ from contextvars import Context, copy_context
 from functools import partial
 from typing import Generic, TypeVar
 
+from flushq import telling
 from flushq.arguments import as_float, check_sync_callable
 from flushq.core.batch import Batch
 from flushq.core.core import Core
 from flushq.inside import flush_inside
-from flushq.telling import OnReport, hand_out_reports, log_displaced, log_failure, log_loss, logger
 from flushq.threads import primitives, process
 from flushq.threads.calls import Calls, FlushFn, OnFailure, RunningFlush
 from flushq.threads.entrance import Entrance
@@ -55,7 +55,7 @@ class Runner(Generic[T]):
         self,
         flush_fn: FlushFn[T],
         on_failure: OnFailure[T] | None,
-        on_report: OnReport | None,
+        on_report: telling.OnReport | None,
         is_plain: bool,  # noqa: FBT001 - a fact, not a switch
         core: Core[T],
         context: Context | None,
@@ -220,7 +220,7 @@ class Runner(Generic[T]):
                 locked(self._pass)  # the keeper is busy if it calls flush_fn itself
                 self._log_and_report()
                 locked(self._end_or_set_alarm)
-            log_loss(core, "the interpreter ends with an open queue")
+            telling.log_loss(core, "the interpreter ends with an open queue")
 
     def _wait_for_end(self, until: float, *, owner: bool) -> None:
         self.wait(until, partial(self._join_end, owner=owner), self._core.ending.leave)
@@ -263,7 +263,7 @@ class Runner(Generic[T]):
         self._log_and_report()
         has_ended = self.belongs_to_parent() or locked(self._end_or_set_alarm)
         if has_ended and self._is_unreferenced:
-            log_loss(self._core, "an open queue was garbage-collected")
+            telling.log_loss(self._core, "an open queue was garbage-collected")
         return has_ended
 
     def _end_or_set_alarm(self) -> bool:
@@ -284,14 +284,13 @@ class Runner(Generic[T]):
 
     def _log_and_report(self) -> None:
         """Hand out log records and reports. This runs code of the user: do not hold the lock."""
-        log_failure(self._core.ending.take_failure())
-        log_displaced(self._core, primitives.clock())
+        telling.log_failure(self._core.ending.take_failure())
+        telling.log_displaced(self._core, primitives.clock())
         if self._core.reports and self._on_report is not None:
             try:
-                hand_out_reports(self._core, self._on_report)
-            except (KeyboardInterrupt, SystemExit):  # in this thread, no caller could handle it
-                what = "%son_report raised KeyboardInterrupt or SystemExit; the queue ignores it"
-                logger.exception(what, self._core.label)
+                telling.hand_out_reports(self._core, self._on_report)
+            except (KeyboardInterrupt, SystemExit) as interrupt:  # no caller could handle it
+                telling.log_interrupt(self._core, interrupt)
 
     # The pass; the lock is held.
 

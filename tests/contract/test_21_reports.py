@@ -254,9 +254,7 @@ async def test_an_error_of_the_callback_is_logged(
         assert error is record.exc_info[1]
 
 
-async def test_a_report_that_cannot_even_be_logged_holds_nothing_up(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
+async def test_a_report_that_cannot_even_be_logged_holds_nothing_up() -> None:
     """Even if on_report and the logger both raise, the queue reports all flushes and drains."""
 
     def on_report(report: FlushReport) -> None:
@@ -268,9 +266,6 @@ async def test_a_report_that_cannot_even_be_logged_holds_nothing_up(
         async with FlushQueue(Sink[int](), NaturalPolicy(1), on_report=on_report) as queue:
             await enqueue_all(queue, range(3))
     assert [1, 1, 1] == [report.count for report in reports]
-    complaints = [record.exc_info for record in caplog.records if record.name == "asyncio"]
-    assert [AttributeError] * 3 == [info[0] for info in complaints if info is not None]
-    caplog.clear()
 
 
 @pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit])

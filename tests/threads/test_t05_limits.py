@@ -10,6 +10,7 @@ import pytest
 from flushq import Drop, FlushFailed, FlushReport, NaturalPolicy, Retry, ShutdownTimeout, Split
 from flushq.threads.runner import Runner
 from flushq.throttles import RateLimit
+from tests.contract.hostile import failing_logger
 from tests.threads.stage import Stage, play
 from tests.threads.support import (
     NEVER,
@@ -318,6 +319,27 @@ def test_an_interrupt_that_others_raise(kind: type[BaseException]) -> None:
         assert 1 == queue.stats().delivered
 
     play(body)
+
+
+@pytest.mark.parametrize("kind", [ValueError, KeyboardInterrupt])
+def test_a_report_that_cannot_even_be_logged_holds_nothing_up(kind: type[BaseException]) -> None:
+    """Even if on_report and the logger both raise, the queue reports all flushes and drains."""
+
+    def report(flushed: Any) -> None:
+        reports.append(flushed.count)
+        raise kind
+
+    def body(_: Stage) -> None:
+        with (
+            failing_logger(),
+            queue_of(lambda _: None, NaturalPolicy(1), on_report=report) as queue,
+        ):
+            for item in range(3):
+                queue.enqueue(item)
+
+    reports: list[int] = []
+    play(body)
+    assert [1, 1, 1] == reports
 
 
 def test_states_of_a_close() -> None:
