@@ -223,7 +223,7 @@ def _flushed(way: _Way, oldest: float, newest: float, seconds: float) -> _Way:
 
 
 def _undominated(ways: Iterable[_Way]) -> list[_Way]:
-    """Return the Pareto-optimal ways: no other way is as good or better in every number."""
+    """Return the Pareto-optimal ways: those that no other way equals or beats in all numbers."""
     kept: list[_Way] = []
     for way in sorted(ways):
         if not any(all(map(operator.le, better, way)) for better in kept):

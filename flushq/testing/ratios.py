@@ -111,9 +111,10 @@ class FlushesRatio:
 
 @attrs.frozen
 class LatencyRatio:
-    """The longest latency, divided by its least possible value. All flushes take equally long.
+    """The longest latency of the policy, divided by that of the best schedule.
 
-    The latency of an item is the time from its arrival to the end of its flush.
+    The latency of an item is the time from its arrival to the end of its flush. The check assumes
+    that all flushes take equally long.
 
     Args:
         bound: The greatest ratio that is allowed.
