@@ -60,7 +60,7 @@ class Calls(Generic[T]):
         self._clock = clock
 
     async def run_flush(self, batch: Batch[T]) -> None:
-        """Call flush_fn with a batch; after a failure, do the next steps, too. Raise nothing."""
+        """Call flush_fn with a batch; after a failure, do as the core decides. Raise nothing."""
         if self._core.batcher.stopped is not None:
             return
         go_inside(batch)

@@ -21,7 +21,7 @@ class Receipt(Generic[T]):
 
     Raises:
         ItemFailed: ``flush_fn`` raised for the item; that exception is the ``__cause__``.
-        Dropped: The same, and the failure handler dropped the item.
+        Dropped: ``flush_fn`` raised for the item, and the failure handler dropped the item.
         Displaced: The queue was full and displaced the item.
         FlushFailed, PolicyError, ShutdownTimeout: The queue ended, and the item was lost.
         RuntimeError: Awaited inside flush_fn, or on another event loop, before the item has ended.

@@ -127,7 +127,7 @@ class Runner(Generic[T]):
         return flush_inside(self._core.batcher)
 
     def check_not_inside(self, what: str) -> None:
-        """Raise RuntimeError if the caller is inside a flush of this queue, and so must not wait.
+        """Raise RuntimeError if the caller is inside a flush of this queue: it must not wait there.
 
         ``what`` is the name of the forbidden action in the message.
         """

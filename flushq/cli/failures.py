@@ -1,11 +1,15 @@
 """The failure handler of an ingestion: it retries or splits a batch, or writes a dead letter.
 
-A batch fails for one of two reasons. Either the database is in trouble (locked, full or broken) or
-the stream does not answer: a retry may help, a split does not. Or the table or the stream refuses a
-line: the batch is halved until that line is alone. This line becomes a dead letter, and all other
-lines are stored. A trigger may accept a refused line at a later attempt, so a refused batch is
-retried before it is halved. If a half is refused, too, it is not retried: otherwise each halving
-would be delayed by the pauses of all retries.
+A batch fails for one of two reasons:
+
+* The database is in trouble (locked, full or broken), or the stream does not answer. A retry may
+  help; a split does not.
+* The table or the stream refuses a line. If there is a dead-letter file, the batch is halved until
+  this line is alone. This line becomes a dead letter, and all other lines are stored.
+
+A trigger may accept a refused line at a later attempt, so a refused batch is retried before it is
+halved. If a half is refused, too, it is not retried: otherwise each halving would be delayed by the
+pauses of all retries.
 
 In the dead-letter file, each line of text is one dead letter, a JSON object. The letters are
 complete and synced to the disk: if only the beginning of a letter can be written, this beginning is
@@ -79,8 +83,8 @@ class DeadLetterFile:
         """Remember the letters in the file; cut off an incomplete letter at the end of the file.
 
         Args:
-            starts: A line number for each source. Letters are remembered if their line has this
-                number or a higher one. No other letters are remembered.
+            starts: A line number for each source. A letter is remembered only if ``starts`` has
+                its source, and its line has the number of this source or a higher one.
 
         Raises:
             CannotAppend: The file cannot be read or truncated.

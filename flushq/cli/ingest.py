@@ -161,9 +161,9 @@ def ingest(
     end of its FILE. Empty lines are stored, too. In each FILE, the lines are numbered from 1.
 
     A line that is not UTF-8 is skipped. With --dedupe, a line that is not a JSON object or lacks
-    FIELD is skipped, too. --dedupe compares a line with the lines that wait in the queue, not
-    with the table: a value that is in the table already can be stored again. If you run the command
-    twice without --resume, all lines are stored twice.
+    FIELD is skipped, too. --dedupe compares the value of FIELD with the values of the lines that
+    wait in the queue, not with those in the table: a value that is in the table already can be
+    stored again. If you run the command twice without --resume, all lines are stored twice.
 
     With --resume, the reading of each FILE starts after the last stored line of this FILE. So every
     line is stored once, even if an earlier run was killed. Standard input and named pipes cannot be
@@ -173,7 +173,8 @@ def ingest(
     locked, each attempt waits up to 4 seconds for the lock.
 
     With --dead-letter, a batch with refused lines is split until each refused line is alone. (A
-    table refuses a line by a constraint, a trigger or an index; a stream, if the line is too long.)
+    table refuses a line by a constraint, a trigger or an index; a stream refuses a line that is too
+    long.)
     The refused line is written to the dead-letter file, as a JSON object with source, line, body
     and error; the file is synced to the disk. All other lines are stored. If the database is
     locked, full or broken, or has lost the table, no line counts as refused: the command ends after
@@ -196,8 +197,8 @@ def ingest(
     flushes, in all and for each reason; a batch that was split is one flush.
 
     The exit code is 0 if every line was stored, was a duplicate or was ignored. It is 1 if a line
-    was not stored for another reason (it became a dead letter, for example), if a file could not be
-    read to its end, or if the figures cannot be written. It is 2 if an argument is wrong, or if a
+    ended in another way (as a dead letter, for example), if a file could not be read to its end, or
+    if the figures cannot be written. It is 2 if an argument is wrong, or if a
     database, stream or dead-letter file cannot be opened; then no line was read. It is 130 or 143
     after SIGINT or SIGTERM.
     """

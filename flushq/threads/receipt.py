@@ -40,7 +40,7 @@ class Receipt(Generic[T]):
             TimeoutError: The item has not ended within ``timeout`` seconds (None: no limit).
                 Another call may wait for the item again.
             ItemFailed: ``flush_fn`` raised for the item; that exception is the ``__cause__``.
-            Dropped: The same, and the failure handler dropped the item.
+            Dropped: ``flush_fn`` raised for the item, and the failure handler dropped the item.
             Displaced: The queue was full and displaced the item.
             FlushFailed, PolicyError, ShutdownTimeout: The queue ended, and the item was lost.
             RuntimeError: Called inside flush_fn or on_report before the item has ended; or in the
