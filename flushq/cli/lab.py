@@ -67,10 +67,10 @@ class Failures:
     attempts: int
 
     def draw(self) -> FlushFails:
-        """Return a function that draws the verdict on each call of one simulation, in order.
+        """Return a function that decides at random which calls of one simulation fail.
 
-        The verdict is None if the call succeeds. Each function that this method returns draws the
-        same sequence of verdicts.
+        The returned function gives the verdict on a call: None if the call succeeds. With each
+        function that ``draw`` returns, the same calls fail: for example, the third and the eighth.
         """
         random = Random(f"the failures of {self.seed}")  # independent of the traffic
 
@@ -161,7 +161,8 @@ def quantile(latencies: Sequence[float], share: float) -> float:
 
     Args:
         latencies: The latencies, the shortest first.
-        share: The part of the latencies that must not exceed the result: 0.5 for the median.
+        share: At least this share of the latencies, 0 to 1, are not longer than the result. 0.5
+            gives the median.
     """
     if not latencies:
         return math.nan
@@ -260,7 +261,7 @@ def run(
         progress: A function that gets the number of items of each call; see :data:`Progress`.
 
     Raises:
-        PolicyError: The policy or the throttle raised, or gave an invalid answer.
+        PolicyError: The policy or the throttle raised an error, or gave an invalid answer.
         TypeError, ValueError: The policy cannot be simulated. For example, the policy has a
             ``max_weight``, but the items have no weights.
     """

@@ -1,8 +1,8 @@
 """The values of options: functions that make policies, sinks and numbers from texts.
 
-``interval:2.0,500`` is IntervalPolicy(2.0, 500). The text of a policy begins with a name. A colon
-and arguments may follow; commas separate the arguments. ``FORMS`` lists these names. Any other name
-is the name of a module. ``service.queues:POLICY`` is the object POLICY of the module
+The text of a policy begins with a name. If ``FORMS`` has this name, a colon and arguments may
+follow; commas separate the arguments: ``interval:2.0,500`` is IntervalPolicy(2.0, 500). Any other
+name is the name of a module. ``service.queues:POLICY`` is the object POLICY of the module
 ``service.queues``. ``service.queues:Calm(0.2, 1)`` is the policy that the class Calm of this module
 makes with these arguments. The arguments must be literals: no expression is evaluated.
 
@@ -254,7 +254,7 @@ def _literal(argument: ast.expr, text: str) -> object:
 
 
 def _near_miss_of(error: BaseException) -> str:
-    """Return a "did you mean" question if an unknown name is similar to a known name, else ''."""
+    """Return near_miss() for the name that an import did not find; '' for any other error."""
     if isinstance(error, ModuleNotFoundError):
         return near_miss(error.name or "", FORMS)
     if isinstance(error, AttributeError) and isinstance(error.obj, ModuleType):
@@ -281,7 +281,8 @@ def parse_sink(text: str) -> Sink:
     """Make the sink that a text describes.
 
     Raises:
-        ValueError: The text does not describe a sink; the message shows the text.
+        ValueError: The text does not describe a sink, or a call with one item would take longer
+            than LARGEST. The message shows the text.
     """
     found = _TEXT.fullmatch(text)
     sink = Sink(*(float(number or 0) for number in found.groups())) if found else None

@@ -3,8 +3,8 @@
 The left column shows the whole run, divided into short intervals: for each interval, the maximum
 and the mean number of waiting items. The middle column shows a part of the run (the same seconds
 for all policies): the number of waiting items, and the size of each flush. The right column shows,
-for each latency, the share of items that were delivered within this time. If there are partitions,
-the right column has a curve for the slowest partition, and a curve for all other partitions.
+for each latency, the share of the delivered items whose latency was not longer. If there are
+partitions, the right column has a curve for the slowest partition, and a curve for all others.
 """
 
 import bisect
@@ -83,7 +83,7 @@ class Scales:
     Attributes:
         whole: The start and the end of the left column (the whole run), in seconds.
         part: The start and the end of the middle column (a part of the run), in seconds.
-        latency: The least and the greatest latency in the right column, in seconds.
+        latency: The start and the end of the latency axis of the right column, in seconds.
         most: The greatest number of waiting items in any run.
     """
 

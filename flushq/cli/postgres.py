@@ -138,10 +138,10 @@ class PostgresTable:
         """Store the rows whose ids are new to the table, in one transaction: all of them or none.
 
         Raises:
-            POSTGRES_ERRORS: One of these errors: the database cannot be reached, or has refused the
-                rows. If the connection was lost while the statement ran, or the statement timed
-                out, it is unknown whether the rows were stored. In all other cases, no row was
-                stored.
+            POSTGRES_ERRORS: The database cannot be reached, or has refused the rows. (Any error of
+                this tuple can be raised.) If the connection was lost or timed out after the
+                statement was sent, it is unknown whether the rows were stored. After any other of
+                these errors, no row was stored.
             CancelledError: The task was cancelled, and the connection was terminated. It is unknown
                 whether the rows were stored.
         """

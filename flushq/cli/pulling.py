@@ -73,10 +73,10 @@ class Pull:
         """Request messages inside a ``with`` block, and yield the task that requests them.
 
         The task ends only if it is cancelled or the consumer was deleted. If the consumer was
-        deleted, the task raises ConsumerGone. At the end of the block, no request is sent any more.
-        The inbox is closed when all requested messages have arrived, or when no message has arrived
-        for QUIET seconds. The messages that have arrived are handed over. All this takes at most
-        DRAIN seconds after the end of the block.
+        deleted, the task raises ConsumerGone. After the end of the block, no more requests are
+        sent. The inbox is closed when all requested messages have arrived, or when no message has
+        arrived for QUIET seconds. The messages that have arrived are handed over. All this takes at
+        most DRAIN seconds.
         """
         subscription = await self._connection.subscribe(self._inbox, cb=self._on_message)
         requesting = asyncio.create_task(self._request_messages())
@@ -125,7 +125,7 @@ class Pull:
         return self._requested * 2 <= self._size
 
     async def _check_consumer(self) -> None:
-        """Report why a request or a check has failed, pause, and check whether the consumer exists.
+        """Report why the last request or check failed, pause, and check that the consumer exists.
 
         Raises:
             ConsumerGone: The consumer was deleted.

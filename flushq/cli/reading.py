@@ -6,8 +6,8 @@ with LF, with CRLF, or at the end of its source. In each source, all lines are n
 
 Theory of operation. Reading can block for ever (at a pipe whose writer sends nothing). So a daemon
 thread reads: the program can exit while this thread is blocked. The thread hands over chunks. A
-chunk has all lines that one call of ``read`` has completed: in a slow pipe, no line waits for the
-next line; in a file, a chunk can have many lines. At most CHUNKS chunks wait to be taken.
+chunk has all lines that end in the bytes of one call of ``read``: in a slow pipe, no line waits for
+the next line; in a file, a chunk can have many lines. At most CHUNKS chunks wait to be taken.
 
 ``stop()`` ends the reading at any time; a line whose end has not arrived is not read.
 """
@@ -137,7 +137,7 @@ class Skipped:
 
 @attrs.frozen
 class Chunk:
-    """The lines that one call of ``read`` has completed; lines that are not UTF-8 are skipped."""
+    """The lines that end in one block of bytes; lines that are not UTF-8 are in ``skipped``."""
 
     rows: Sequence[Row] = ()
     skipped: Sequence[Skipped] = ()
