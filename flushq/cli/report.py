@@ -38,7 +38,10 @@ def as_json(runs: Sequence[Run]) -> str:
 
 
 def reasons_text(run: Run) -> str:
-    """Return a text that counts the flushes for each reason, and the stranded and refused items."""
+    """Return each reason with its number of flushes, as text.
+
+    The numbers of items that still waited at the end, and of refused items, follow if not 0.
+    """
     counts = [f"{reason} {count}" for reason, count in run.reasons.items()]
     if run.trace.stranded:
         counts.append(f"{counted(run.trace.stranded, 'item')} not flushed")

@@ -6,8 +6,8 @@ above it in the file have ended: each of them was stored, ignored or skipped, or
 a dead letter. The lines after the last stored line are read again. None of them was stored, but
 some may have ended in another way. A line that was ignored or skipped is ignored or skipped again.
 A line that the table refused is refused again, but the dead-letter file does not get its letter
-twice. A line that was a duplicate may be stored now, because the line with the same key does not
-wait any more. So an ingestion can be killed at any moment, and resumed.
+twice. A line that was a duplicate may be stored now: a line is a duplicate only while another line
+with the same key waits in the queue. So an ingestion can be killed at any moment, and resumed.
 
 A file that was replaced (by log rotation, for example) is recognised: its last stored line must
 still be at the same place in the file. This is checked before any line is read, and again when the
@@ -32,8 +32,8 @@ async def find_starts(sources: Iterable[str], table: Table) -> dict[str, Start]:
     """Return, for each source with a stored line, the start after its last stored line.
 
     Raises:
-        CannotResume: A source is not a file, or is named twice. Or the file is too short, or has a
-            different line at the place of its last stored line.
+        CannotResume: A source is not a file, is named twice, has fewer lines than the number of its
+            last stored line, or has a different line at the place of that line.
         CannotStart: The table cannot be opened or read.
     """
     names = set[str]()

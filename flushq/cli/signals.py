@@ -56,7 +56,7 @@ class Shutdown:
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Let SIGINT end the block, cleanup included; then pass SIGINT on to the former handler."""
+    """Let SIGINT end the block. After the block's cleanup, pass SIGINT on to the former handler."""
     otherwise = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         yield

@@ -32,8 +32,8 @@ class NotPublished(Exception):
 
     Args:
         why: The message for the user.
-        refused: Whether one of the lines is such (too long, for example) that the stream would
-            refuse it again.
+        refused: Whether the stream would refuse one of the lines again: the line is too long, for
+            example.
     """
 
     def __init__(self, why: str, *, refused: bool = False) -> None:

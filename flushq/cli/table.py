@@ -104,8 +104,9 @@ class Table:
         """Open the database, and create the table if it does not exist.
 
         Raises:
-            CannotStart: The file is read-only, locked (for LOCK_SECONDS) or not a database, and no
-                retry is left. Or the table exists, but its columns are not those of COLUMNS.
+            CannotStart: No retry is left, and the database cannot be opened: its file is read-only,
+                locked (for LOCK_SECONDS) or not a database, for example. Or the table exists, but
+                its columns are not those of COLUMNS.
         """
         attempt = 1
         while True:

@@ -45,7 +45,7 @@ class Command(click.Command):
 def say(result: str) -> bool:
     """Print a line to standard output. If this fails, report the error and return False.
 
-    If the reader of a pipe has closed the pipe, this is not a failure.
+    If standard output is a pipe that its reader has closed, discard the line and return True.
     """
     if sys.stdout is None:
         complain("cannot write to standard output: it is closed")
@@ -68,7 +68,7 @@ def complain(message: str) -> None:
 
 @contextmanager
 def exiting_on_failure() -> Iterator[None]:
-    """Report a ClickException of the block on standard error, and exit with its exit code.
+    """If the block raises a ClickException, print it to standard error and exit with its code.
 
     Raises:
         SystemExit: The block raised a ClickException.
@@ -84,7 +84,7 @@ class Complaints:
     """A reporter of problems of one kind: it prints the first REPORTED problems, then one notice.
 
     Args:
-        kind: The plural noun for the problems, for the notice "further KIND are not reported".
+        kind: The KIND in the notice "further KIND are not reported": a plural noun.
     """
 
     def __init__(self, kind: str) -> None:
@@ -160,7 +160,10 @@ def _table(figures: Mapping[str, str]) -> Table:
 
 
 def _tell(speak: Callable[[], None]) -> None:
-    """Call ``speak``, but not if standard error is closed: then click may use standard output."""
+    """Call ``speak``, which writes to standard error; if standard error is closed, do nothing.
+
+    The reason is that click may write to standard output if standard error is closed.
+    """
     if sys.stderr is None:
         return
     try:

@@ -116,7 +116,7 @@ def _read_line(text: str, number: int) -> tuple[str, float, str | None]:
 
 
 def _read_time(text: str, number: int) -> tuple[str, float]:
-    """Return the kind of a time, and the time in seconds; for a date, since the Unix epoch.
+    """Return the kind of a time, and the time in seconds (a date: in seconds since the Unix epoch).
 
     The kind is a text for messages: "a number of seconds" or :data:`DATE`.
     """

@@ -222,9 +222,10 @@ class Admission(Fairness[T]):
     def add_late(self, item: T, key: Hashable, weight: float) -> None:
         """Add an item that was put aside because it came while a step of the queue was running.
 
-        The producer of the item has already continued. A place and the weight of the item were
-        claimed for it, but a merge may add more weight than this. The item is displaced if it is a
-        duplicate that cannot be merged, or if there is no room for the weight that the merge adds.
+        The producer of the item has already continued. A duplicate that cannot be merged is
+        displaced. In a queue that displaces items, :meth:`add` makes room. In any other queue, a
+        place and the weight of the item were claimed for it, but a merge may add more weight than
+        this. If there is no room for the weight that the merge adds, the item is displaced, too.
         """
         try:
             need = self.need_of(item, key, weight)
@@ -286,7 +287,8 @@ class Admission(Fairness[T]):
 
         ``is_blocked`` says whether the throttle allows no call of flush_fn before another call has
         ended: then a free slot does not help. ``blocked`` contains the batches whose retries wait
-        for this: their flushes cannot make room, and their producers are not rejected.
+        until another call has ended: their flushes cannot make room, and their producers are not
+        rejected.
         ``describe`` returns the text that stands for the queue in the message.
         """
         waitlist = self.waitlist
