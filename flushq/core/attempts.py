@@ -13,13 +13,14 @@ The line of calls (flushq.core.starts) tells the driver when the pause is over a
 called, or that flush_fn will not be called again.
 
 The *parts* of the batch are kept on a stack; at first there is one part, the whole batch. flush_fn
-is called with the *current* part, the top of the stack. If flush_fn raises, its exception becomes a
-:class:`Failure`, and the handler returns a verdict about the current part. After Drop or Fail the
-part leaves the stack. After Retry it stays there. After Split its two halves take its place. (A
-part with one item cannot be split: it fails.) If flush_fn returns, the part leaves the stack, too.
-So flush_fn gets the parts in order, one after the other. Meanwhile the batch keeps its slot: for
-the policy all these calls are one long flush. If items are delivered or dropped while the flush
-still runs, the core is told of these items before the next step.
+is called with the *current* part, the top of the stack. If flush_fn returns, this part leaves the
+stack. If flush_fn raises, its exception becomes a :class:`Failure`, and the handler returns a
+verdict about the current part. (After a PartialFailure only the failed items are left in the part.)
+After Drop the part leaves the stack. After Retry it stays there. After Split its two halves take
+its place. Fail ends the flush, and so does Split if the part has only one item. So flush_fn gets
+the parts in order, one after the other. Meanwhile the batch keeps its slot: for the policy all
+these calls are one long flush. If items are delivered or dropped while the flush still runs, the
+core is told of these items before the next step.
 """
 
 from collections.abc import Callable, Hashable, Mapping, Sequence

@@ -224,7 +224,7 @@ class Batcher(Account[T]):
     def start_flush(self, due: Flush, now: float) -> Batch[T] | None:
         """Take the batch of a flush that is due, tell the policy, and return the batch.
 
-        If the policy fails at this step, list the items as undelivered and return None.
+        If the policy fails now, the items of the batch become undelivered; return None.
         """
         batch = self._take(due, now)
         self.overflowed = False

@@ -210,7 +210,7 @@ class Core(Generic[T]):
             batch.release()
 
     def start_next_flush(self, clock: Callable[[], float]) -> Batch[T] | None:
-        """Start the flush that is due and return its batch; return None if no flush may start.
+        """Start the flush that is due and return its batch; return None if no flush has started.
 
         First give free room to producers in line, and start the retries that may start.
         """

@@ -6,11 +6,11 @@ its new items (``when_full`` says which). A duplicate needs no room, so nothing 
 comes. There is one exception: the queue merges the duplicate, and there is no room for the weight
 that the merge adds.
 
-*Pressure* makes the queue flush even if its policy would wait. In a queue whose
-producers wait for room, pressure needs a producer in line (flushq.core.admission). A queue that
-displaces has no such line: it is under pressure if it is full, or has displaced an item since it
-last took a batch. Therefore items are displaced only in two cases: no flush may start (for example,
-because every slot is busy), or more items arrive in one burst than there is room for.
+*Pressure* makes the queue flush even if its policy would wait. In a queue whose producers wait for
+room, pressure needs a producer in line (flushq.core.admission). A queue that displaces has no such
+line: it is under pressure if it is full, or has displaced an item since it last took a batch.
+Therefore items are displaced only in two cases: no flush may start (for example, because every slot
+is busy), or more items arrive in one burst than there is room for.
 
 The driver writes a log record when the first item is displaced. It writes another when an item is
 displaced at least 30 seconds after the last of these records. No timer is needed for this.

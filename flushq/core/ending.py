@@ -142,7 +142,7 @@ class Ending(Generic[T]):
         """Return whether the cancellation of a caller must end the queue.
 
         The caller waits for the end of the queue. If the result is true, the driver must close the
-        queue. If the queue is closing already, the driver must stop it.
+        queue (or stop it, if a close has begun already). If the result is false, it does neither.
         """
         return is_owner or not self.owned
 

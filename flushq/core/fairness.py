@@ -56,7 +56,7 @@ class Fairness(Generic[T]):
         self.opened = now
 
     def prolong_burst(self) -> None:
-        """Allow one more item in this burst, because a producer waits and lets other tasks run."""
+        """Allow one more item in this burst, because a producer waits until its item has ended."""
         self._limit += 1
 
     def tell_burst(self) -> None:

@@ -1,7 +1,7 @@
 """Merging: a new item is merged into the waiting item that has the same key.
 
 Theory of operation. The merged item takes the sequence number, the place and the age of the waiting
-item. The weight of the merged item may be different.
+item. But it may weigh more or less than the waiting item.
 
 Items wait in a deque, and access to the middle of a deque takes time in proportion to its length.
 So a queue that merges keeps the items in a dict beside the deque, with their sequence numbers as
@@ -116,7 +116,7 @@ class Merging(Generic[T]):
         """Merge a new item into the waiting item that has this sequence number.
 
         Raises:
-            Exception: The merge is impossible: see :meth:`growth`. Nothing has changed.
+            Exception: The merge is impossible: see :meth:`growth`. Then ``item`` is not merged.
         """
         waiting = self._waiting[number]
         merged = self._foresee(number, item, key)
