@@ -8,8 +8,8 @@ arrivals at one time lead to the same state, whether the policy is told of them 
 together. A policy whose decisions depend only on the state decides the same in both cases. A flush
 takes the oldest items first, and may take a part of a burst. So the time of the first pair is
 always the arrival time of the oldest waiting item (``oldest``). The pairs are in a list, because a
-list needs a tenth of the memory of a deque, and a queue with partitions has many states: one for
-each partition.
+short list needs about a tenth of the memory of a short deque, and a queue with partitions has many
+states: one for each partition.
 """
 
 import math
@@ -126,8 +126,8 @@ class QueueState:
         """The arrivals of the pending items: (time, count) pairs, oldest first; all times differ.
 
         Each access makes a new tuple, which takes time in proportion to its length. So a policy
-        should not read ``arrivals`` at each event. It should keep sums of its own, and read
-        ``arrivals`` only after a flush has started and has not taken all items.
+        should not read ``arrivals`` at each event. It should itself keep the sums that it needs,
+        and read ``arrivals`` only after a flush has started and has not taken all items.
         """
         return tuple(self._bursts)
 

@@ -14,7 +14,8 @@ T = TypeVar("T")
 class PartitionHeap(Generic[T]):
     """A heap of partitions: the partition with the least number comes first.
 
-    An entry becomes *outdated* when the number of its partition changes. An outdated entry stays in
+    An entry is a partition, with the number that the partition had when the entry was added. The
+    entry becomes *outdated* when the number of the partition changes. An outdated entry stays in
     the heap until :attr:`first` removes it from the top, or until :meth:`trim` removes it.
 
     Args:

@@ -14,11 +14,11 @@ Proof: only the first partition starts a flush. Then it leaves the line, and may
 at the end. So a partition that joins after P does not become the first before P does, and each of
 the n partitions is the first at most once. Pressure starts a flush only if the line is empty.
 
-So if there are m slots, and each flush takes at most d seconds, P starts a flush within
-ceil((n + 1) / m) * d seconds. This is true if no throttle, hold or suspension stops calls of
-flush_fn (flushq.core.starts). Proof: while P stands in the line, no slot stays free. So in any d
-seconds, at least one flush ends in each of the m slots, and then a flush of one of the n + 1
-partitions starts there. The tests show that both bounds can be reached
+So if there are m slots, and each flush takes at most d seconds, P starts a flush at most
+ceil((n + 1) / m) * d seconds after it has joined the line. This is true if no throttle, hold or
+suspension stops calls of flush_fn (flushq.core.starts). Proof: while P stands in the line, no slot
+stays free. So in any d seconds, at least one flush ends in each of the m slots, and then a flush of
+one of the n + 1 partitions starts there. The tests show that both bounds can be reached
 (tests/theorems/test_line.py).
 
 When an item comes or leaves, the queue need not look at all partitions, because it keeps two heaps.

@@ -80,7 +80,7 @@ class PartitionedBatcher(PartitionLine[T]):
     def announce(self, now: float) -> None:
         """Tell each policy of the new items in its partition; the first new item came at ``now``.
 
-        A policy whose facts were corrected is asked for a decision again.
+        A policy whose facts were corrected (an item was displaced or merged) decides again.
         """
         items = self._items
         self._announced_duplicates = items.duplicates
@@ -199,7 +199,7 @@ class PartitionedBatcher(PartitionLine[T]):
         self._place(partition)
 
     def due(self, *, pressed: bool = False) -> Flush | None:
-        """Choose the partition of the next flush; return the Flush, or None if none may start.
+        """Choose the partition of the next flush; return its Flush, or None if no flush may start.
 
         The first partition in the line is chosen. If the line is empty, but the queue is under
         pressure (``pressed``), the partition of the oldest item that may be flushed is chosen.

@@ -181,8 +181,8 @@ class PartitionedBuffer(Waiting[T]):
         """Take the oldest items of a partition, as many as the caps and ``most`` allow.
 
         Returns:
-            The sequence numbers of the items, the items, their total weight, and the weight of each
-            item.
+            The sequence numbers of the items, the items, their total weight, and the list of their
+            weights, which is empty if the queue does not weigh its items.
         """
         count = min(most, self._caps.max_records)
         weight: float = 0

@@ -14,7 +14,7 @@ class PolicyTemplate:
     Args:
         policy: The policy to copy.
         max_in_flight: The most flushes of one partition that may run at a time.
-        on_failure: The function to call when a copy raises an exception or gives a wrong answer.
+        on_failure: The function to call when a copy of the policy fails.
     """
 
     __slots__ = ("_attributes", "_max_in_flight", "_on_failure", "_overridden", "_policy")

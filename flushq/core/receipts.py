@@ -10,8 +10,8 @@ item is the *watcher* of the item. Until the item has ended, the watcher is in t
 ``Receipts.watchers``, under the sequence number of the item. An item without a watcher costs
 nothing.
 
-A failure factory is made when the item ends. If the item was lost, the exceptions of the factory
-report the outcome that the queue had at that time.
+A failure factory is made when the item ends. If the item was lost, the exceptions that the factory
+makes report the outcome of the queue as it was known when the factory was made.
 """
 
 from collections.abc import Callable, Iterable, Mapping

@@ -10,10 +10,10 @@ The rules:
   overrides an event without calling ``super()``. This is a failure of the policy, too.
 
 If a policy does not override an event, the method of the event is not called. Instead the facts are
-updated directly, and :meth:`~flushq.policy.FlushPolicy.answer` is called. The method would do the
-same, with checks that the queue does not need. An answer is not checked if it is IDLE, or if it is
-the same object as the last answer that was found valid. There is one exception: a Wait whose time
-has come is always checked.
+updated directly, and if items wait, :meth:`~flushq.policy.FlushPolicy.answer` is called. The method
+of the event would lead to the same answer, with checks that the queue does not need. An answer is
+not checked if it is IDLE, or if it is the same object as the last answer that was found valid.
+There is one exception: a Wait whose time has come is always checked.
 """
 
 import math

@@ -5,8 +5,8 @@ The rules:
 * *The throttle is told of every call*, once of its start and once of its end, in the order of these
   events.
 * The code of the throttle runs only in a pass. The end of a call is recorded when the call ends.
-  The throttle is told of this end later, but with the time at which the call ended. This happens
-  before the throttle is asked again, and before another call starts.
+  The throttle is told of this end later, but before it is asked again, and before another call
+  starts. It is told the time at which the call ended.
 * An exception of the throttle, or an answer that is not a valid time, is reported as a failure of
   the throttle. After a failure the throttle is told nothing, and no call may start.
 """
