@@ -72,8 +72,8 @@ class BatchStream(StreamView[T]):
         afterwards.
 
         Raises:
-            BaseException: The exception that the source raised while it was being stopped, if the
-                block raised nothing.
+            BaseException: The exception that the source raised after the block was left, or when
+                the source was closed, if the block raised nothing.
         """
         self._stop()
         cancelled = await until_done(self._reader, error)

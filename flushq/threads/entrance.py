@@ -3,8 +3,8 @@
 Theory of operation. Code that reads or changes the core holds the lock, with one exception: as
 long as there is *credit* (flushq.core.admission), producers add items without the lock. The credit
 is an iterator with one element for each such item, so most items cost one step of this iterator and
-one append. The credit is granted with the lock held, and all producers may use it. To revoke the
-credit, an empty iterator is put in the place of this iterator.
+one append (``+=``). The credit is granted with the lock held, and all producers may use it. To
+revoke the credit, an empty iterator is put in the place of this iterator.
 
 *Acceptance is the last step.* CPython switches threads and checks for signals at three places only:
 after a call, at the start of a function, and at a backward jump. So no other code runs between the

@@ -61,9 +61,10 @@ def renew_in_child(renew: Callable[[], None]) -> None:
 def ensure_drain_at_end() -> None:
     """Ensure that drain() is called when the process ends, also in a process of multiprocessing.
 
-    Each queue calls this function when the queue is used. A process of multiprocessing does not
-    call the exit functions that its parent has registered. In some versions of Python it does not
-    even call those that it has registered itself with atexit.
+    Each queue calls this function whenever it asks for a pass, so before it accepts its first item.
+    A process of multiprocessing does not call the exit functions that its parent has registered.
+    In some versions of Python it does not even call those that it has registered itself with
+    atexit.
     """
     global _will_drain  # noqa: PLW0603 - a fact about the process
     if _will_drain:

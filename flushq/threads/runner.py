@@ -152,7 +152,7 @@ class Runner(Generic[T]):
         self.wake()
 
     def stop(self, why: str) -> None:
-        """Let the next pass close the queue and abandon its flushes. No flush starts after that."""
+        """Let the next pass close the queue and abandon its flushes; from then on none starts."""
         self._why_cut = why
         self.entrance.locked(self.wake)
 

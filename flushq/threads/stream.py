@@ -87,8 +87,8 @@ class BatchStream(StreamView[T]):
         complete.
 
         Raises:
-            BaseException: The exception that the source raised while it was being stopped, if the
-                block raised nothing.
+            BaseException: The exception that the source raised after the block was left, or when
+                the source was closed, if the block raised nothing.
         """
         if self._runner.belongs_to_parent():
             return

@@ -27,7 +27,7 @@ class Unstarted:
         """Wait for ``waiter`` at most START_SECONDS; if it is not completed, give the warning.
 
         Return whether the waiter was completed or the time ``until`` has come. If the queue was
-        started before the call, or the warning was given, do not wait, and return False.
+        started or the warning was given before the call, do not wait, and return False.
         """
         if self._is_warned or self._core.ending.state != "new":
             return False

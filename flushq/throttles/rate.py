@@ -20,8 +20,9 @@ class RateLimit(Throttle):
     Proof. Each call starts at least ``seconds`` after the call that is ``calls`` places before it.
     So the first and the last of ``calls`` + 1 starts in a row are at least ``seconds`` apart, and
     no half-open interval of this length holds both. Conversely, any schedule within the limit keeps
-    this distance, because otherwise the interval that begins with the first of these starts would
-    hold too many starts. By induction, no such schedule starts a call earlier than this throttle.
+    this distance: otherwise ``calls`` + 1 starts in a row would be in one such interval, the one
+    that begins at the first of them. By induction, no such schedule starts a call earlier than this
+    throttle does.
 
     If times are floats, their sums are rounded: the interval that begins at ``a`` is [``a``,
     ``b``), where ``b`` is the float ``a + seconds``. Rounding keeps the order of two sums, and the
