@@ -2,8 +2,8 @@
 
 A caller is inside a flush if it runs in a call of flush_fn or of the failure handler, or in a task
 or thread that has copied the context of such a call. The caller is inside only while the flush
-runs. Ending.refusal and Core.check_not_inside decide which methods of a queue can be called inside
-a flush, and Admission.break_deadlock detects a deadlock.
+runs. Three methods need to know this: Ending.refusal and Core.check_not_inside decide which methods
+of a queue can be called inside a flush, and Admission.break_deadlock detects a deadlock.
 """
 
 from contextvars import ContextVar

@@ -18,10 +18,11 @@ them in the best way, and then flush the others in one batch. The best ``start``
 * *Count.* A batch should take as many items as the age limit and the caps allow. Times and weights
   are added in the same order as in a queue, so floats are rounded in the same way. n items take n
   steps.
-* *Latency.* All flushes take the same time. Each flush starts as early as it can, on the slot that
-  becomes free first. There may be several Pareto-optimal ways to flush a prefix. These ways differ
-  in the greatest latency so far and in the times at which slots become free. All of them are kept.
-  For a few items there are few ways, but for many items there may be many ways.
+* *Latency.* It is assumed that all flushes take the same time. A batch is flushed as soon as its
+  last item has arrived and a slot is free, on the slot that becomes free first. There may be
+  several Pareto-optimal ways to flush a prefix. These ways differ in the greatest latency so far
+  and in the times at which slots become free. All of them are kept. For a few items there are few
+  ways, but for many items there may be many ways.
 """
 
 import bisect
@@ -216,7 +217,7 @@ class _Starts:
 
 
 def _flushed(way: _Way, oldest: float, newest: float, seconds: float) -> _Way:
-    """Return ``way`` with one more batch added; batches end in the order in which they start."""
+    """Return ``way`` with one more batch, which is flushed on the slot that becomes free first."""
     latency, first_free, *free = way
     ended = max(newest, first_free) + seconds
     return max(latency, ended - oldest), *free, ended

@@ -168,7 +168,8 @@ class FlushReport:
             CancelledError if the flush was cut short. None if all items were delivered.
         delivered: The number of items that were delivered.
         dropped: The number of items that the failure handler dropped.
-        pending: The number of items that still waited after the flush had taken its batch.
+        pending: The number of items, of all partitions, that still waited after the flush had
+            taken its batch.
         partition: The key of the items' partition; None if the queue has no partitions.
     """
 

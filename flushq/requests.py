@@ -136,7 +136,8 @@ def about_keys(failure: Failure[Request[K]]) -> Failure[K]:
 def fail(requests: list[Request[K]], error: BaseException, *more: list[Request[K]]) -> None:
     """Store the loader's exception in each of ``requests``; clear this list and those in ``more``.
 
-    The traceback of the exception refers to these lists, and would keep the requests alive.
+    The traceback of the exception refers to these lists. If they were not cleared, it would keep
+    the requests alive.
 
     Raises:
         TypeError: The error is a PartialFailure, which would say that some keys were delivered.

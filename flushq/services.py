@@ -53,8 +53,10 @@ async def running(queue: FlushQueue[T], left: Path | None = None) -> AsyncIterat
     ``sys.exit``. (After Ctrl-C, uvicorn exits with 0.)
 
     If the block is cancelled, the queue drains, and then the cancellation is raised. A second
-    cancellation, during the drain, aborts the drain. A WARNING of the logger ``flushq`` tells how
-    many items are left for the next start, and in which file.
+    cancellation, during the drain, aborts the drain.
+
+    If items are written to the file ``left``, a WARNING of the logger ``flushq`` tells how many
+    items, and in which file.
 
     Args:
         queue: The queue. It must not have been started.

@@ -16,9 +16,9 @@ class IntervalPolicy(FlushPolicy):
     While a slot is free, no item waits longer than ``max_wait_seconds``. Let all weights be above
     0, and let each flush start when it is due. Then this policy needs the fewest flushes of all
     schedules that keep the order of arrival, the maximum age and the caps. The proof is an exchange
-    argument. In each of these schedules, the first flush can be delayed to the time at which the
-    policy flushes first, and can take all items that the policy takes then. This change needs no
-    additional flush.
+    argument. In each of these schedules, the first flush can be delayed to the time of the first
+    flush of the policy, and can take all items that this flush of the policy takes. This change
+    needs no additional flush.
 
     Args:
         max_wait_seconds: How long an item may wait after its acceptance, in seconds. inf: flush

@@ -26,9 +26,9 @@ class PausePolicy(FlushPolicy):
     * Without caps, alpha is (sqrt((m + 1)^2 + 4) - (m + 1)) / 2 for m slots: 0.414 for one slot,
       0.303 for two, 0.236 for three. No deterministic policy can promise a smaller factor (Li and
       Yuan, Information Processing Letters 111, 2011).
-    * With ``max_records``, alpha is 0.618 (from the golden ratio), the best value for one slot. The
-      factor 1.618 held in every case that was tried. With ``max_weight``, alpha is the same, but no
-      factor is proved.
+    * With ``max_records``, alpha is 0.618 (the golden ratio minus 1). For one slot, no other alpha
+      is better. The factor 1.618 is not proved, but it held in every case that was tried. With
+      ``max_weight``, alpha is the same, and no factor is proved.
 
     With ``flush_seconds=None``, the policy learns the duration from the flushes that succeed: each
     new duration enters an exponential moving average with the weight 0.2. There is no pause until a

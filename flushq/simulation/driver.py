@@ -225,7 +225,7 @@ class Simulation:
             self._core.starts.join(_Retry(attempts, self._let_go), attempts, now)
 
     def _correct(self, batch: Batch[int], now: float) -> None:
-        """Correct the record of a flush: it was made as if the first call ended the flush."""
+        """Correct the record of a flush, which was made as if the first call were the last."""
         self._flushes[batch.first] = attrs.evolve(
             self._flushes[batch.first],
             ended=now,
@@ -258,7 +258,11 @@ class Simulation:
         return self._policy, None
 
     def _count_throttle_time(self) -> None:
-        """Count that a time of the throttle has come; raise PolicyError after too many in a row."""
+        """Record that a time which the throttle has named has come.
+
+        Raises:
+            PolicyError: Too many such times have come in a row.
+        """
         self._waits += 1
         if self._waits > MOST_BROKEN_PROMISES:
             raise PolicyError(

@@ -2,8 +2,8 @@
 
 Theory of operation. The items that arrive at one instant make one event for each of their
 partitions, in the order of the first item of each partition. An event of one partition is not told
-to the policies of the other partitions. So after all other events of an instant, several policies
-may get a tick: each policy whose Wait is over, if no other event of the instant has changed its
+to the policies of the other partitions. After all other events of an instant, several policies may
+get a tick: each policy whose Wait is over, if no other event of the instant has changed its
 decision. Flushes start after these ticks, because only then the line of due partitions is complete.
 """
 
