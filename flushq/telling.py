@@ -63,7 +63,7 @@ def log_displaced(core: Core[Any], now: float) -> None:
     """Log how many items were displaced, if a record is due.
 
     An item that a finalizer or a signal handler enqueued may also be displaced because it is a
-    duplicate that cannot be merged, or because the merge adds more weight than there is room for.
+    duplicate: it cannot be merged, or the merge would add more weight than there is room for.
     Each such item gets a record of its own.
     """
     count = core.admission.count_to_report(now)
@@ -146,7 +146,7 @@ def raise_outcome(
     ``interruption`` is the exception that came while the driver waited for the queue to end. If the
     block of the queue has raised ``error``, the outcome is not raised, because ``error`` is raised
     anyway. If ``interruption`` or ``error`` is raised in place of the outcome, a note on that
-    exception and a log record tell the outcome.
+    exception and a log record tell the outcome, unless that exception lists the lost items.
     """
     outcome = core.ending.outcome()
     if outcome is not None:

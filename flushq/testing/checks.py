@@ -3,9 +3,9 @@
 Theory of operation. A :class:`Play` tells one copy of the policy the events of a history, and
 checks each answer. Then three other copies are told the same events: the first in the same way, the
 second with one event for each item, the third with all times shifted. All copies must give the same
-answers. The bounds (``max_latency``, ``max_batch``, ``ratio``) are checked in simulations.
-Hypothesis searches for a history or a simulation that breaks a law, and then for smaller and
-smaller ones.
+answers (the third with ``Wait.until`` shifted, too). The bounds (``max_latency``, ``max_batch``,
+``ratio``) are checked in simulations. Hypothesis searches for a history or a simulation that breaks
+a law, and then for smaller and smaller ones.
 """
 
 import math
@@ -105,7 +105,7 @@ def check_history(
 
     Raises:
         LawBroken: A law is broken.
-        TypeError: ``policy`` is not a policy.
+        TypeError: ``policy`` is not a policy, or ``except_for`` is a str.
         ValueError: ``except_for`` contains a name that is not allowed.
     """
     _check_names(except_for)
@@ -272,7 +272,7 @@ def _search_runs(
         check: A function that raises LawBroken if a simulation fails. Its arguments are the trace
             of the simulation, and the number of slots.
         policy: The policy.
-        scale: A time in seconds: if arrivals are this far apart, it is hard to decide well.
+        scale: A time in seconds: for arrivals this far apart, no policy can easily decide well.
         crowds: Numbers of items. One of these numbers is drawn, and that many further items arrive,
             all at the time of one of the arrivals.
     """

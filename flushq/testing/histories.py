@@ -5,8 +5,9 @@ in units. A step that cannot happen is skipped. No flush can start while no item
 slot is free. No flush can end while none runs. So every list of steps is a valid history, even if
 steps were removed from the list.
 
-The times that the strategies draw are small multiples of a unit. If the unit is the default, an
-int, a power of two or a Fraction, sums of these times are exact, and the sums are often equal.
+The times that the strategies draw are small multiples of a unit. If the unit is an int, a Fraction
+or a power of two (such as the default), sums of these times are exact, and two different sums often
+have the same value.
 """
 
 import math

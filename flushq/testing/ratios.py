@@ -26,7 +26,7 @@ class Ratio(Protocol):
 
     @property
     def scale(self) -> float:
-        """A time in seconds: if arrivals are this far apart, it is hard to decide well."""
+        """A time in seconds: for arrivals this far apart, no policy can easily decide well."""
         ...  # pragma: no cover - a protocol has no code
 
     def measure(self, policy: FlushPolicy, arrivals: Sequence[float]) -> float:
@@ -36,7 +36,7 @@ class Ratio(Protocol):
 
 @attrs.frozen
 class CostRatio:
-    """The cost of flushes and waiting, divided by the least possible cost.
+    """The cost of the policy's flushes and of the waiting, divided by the least possible cost.
 
     A flush takes no time here, so a slot is always free.
 
@@ -71,7 +71,7 @@ class CostRatio:
 
 @attrs.frozen
 class FlushesRatio:
-    """The number of flushes, divided by the least number with which no item waits too long.
+    """The policy's number of flushes, divided by the least with which no item waits too long.
 
     A flush takes no time here, so a slot is always free.
 
@@ -97,9 +97,9 @@ class FlushesRatio:
         return self.max_wait_seconds
 
     def measure(self, policy: FlushPolicy, arrivals: Sequence[float]) -> float:
-        """Return the number of flushes divided by the least number.
+        """Return the policy's number of flushes divided by the least possible number.
 
-        The result is inf if an item waits too long.
+        The result is inf if an item waits too long or is never flushed.
         """
         trace = simulate(policy, arrivals, 0)
         late = any(flush.started > flush.oldest + self.max_wait_seconds for flush in trace.flushes)
@@ -140,7 +140,10 @@ class LatencyRatio:
         return self.flush_seconds
 
     def measure(self, policy: FlushPolicy, arrivals: Sequence[float]) -> float:
-        """Return the longest latency divided by its least value; inf if items are never flushed."""
+        """Return the policy's longest latency divided by that of the best schedule.
+
+        The result is inf if items are never flushed.
+        """
         slots = self.max_in_flight
         trace = simulate(policy, arrivals, self.flush_seconds, max_in_flight=slots)
         latency = max((flush.ended - flush.oldest for flush in trace.flushes), default=0)

@@ -32,8 +32,8 @@ class Burst:
 
     Args:
         after: The time since the previous step, in units.
-        failed: For each call, whether flush_fn raises. The calls end in this order. At most
-            ``len(failed)`` calls start.
+        failed: For each call, whether flush_fn raises. At most ``len(failed)`` calls start. They
+            end in the order in which they started.
     """
 
     after: int
