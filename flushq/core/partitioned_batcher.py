@@ -98,12 +98,10 @@ class PartitionedBatcher(PartitionLine[T]):
     def _announce(self, partition: Partition[T], now: float) -> bool:
         """Tell the policy of a partition of its new items; return whether there were any.
 
-        While policies are told, an item may come into a partition whose turn is later. It is told
-        at this turn, so the entry that it has left in ``fresh`` is outdated.
+        While policies are told, an item may come into a partition whose turn is later. The policy
+        of this partition is told at this turn. Then the entry of the item in ``fresh`` is outdated.
         """
-        if not partition.numbers:
-            return False
-        policy = partition.policy or self._open(partition)
+        policy = partition.policy or (self._open(partition) if partition.numbers else None)
         if policy is None:
             return False
         is_first, decision = policy.pending == 0, policy.decision

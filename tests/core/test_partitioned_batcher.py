@@ -121,6 +121,67 @@ def test_an_item_that_comes_while_policies_are_told_is_told_once() -> None:
     assert (3, None) == (len(driver.core.buffer), driver.core.batcher.failure)
 
 
+def told_early() -> Driver:
+    """Return a driver of two running flushes; the last item was told before its own turn."""
+
+    class Flushing(Watched):
+        def on_event(self, event: str, now: float) -> None:
+            super().on_event(event, now)
+            if records:
+                driver.accept(records.pop())
+
+        def decide(self, now: float) -> Decision:
+            return Flush("natural")
+
+    records = [102]
+    driver = partitioned(Flushing(), max_in_flight=2)
+    driver.accept(1, 2)
+    driver.turn()
+    assert [[1], [2, 102]] == [batch.items for batch in driver.running]
+    return driver
+
+
+def test_an_item_that_was_told_early_and_is_in_flight() -> None:
+    """Its outdated entry is skipped by a barrier, and when another new item is displaced."""
+    driver = told_early()
+    batcher = driver.core.batcher
+    assert 0 == batcher.settled
+    driver.accept(3)
+    assert (3, 3) == batcher.displace()
+    assert not driver.turn()
+
+
+def test_an_item_that_was_told_early_and_has_ended() -> None:
+    """Its outdated entry does not bring its partition back."""
+    driver = told_early()
+    for _ in range(2):
+        driver.end()
+    driver.accept(3)
+    driver.turn()
+    driver.end()
+    batcher: Any = driver.core.batcher
+    assert (0, {}) == (batcher.partitions, {**batcher._resting})  # noqa: SLF001 - a private line
+
+
+def test_an_item_that_was_told_early_and_is_displaced() -> None:
+    """A policy whose facts are corrected is asked again, although an entry of it is outdated."""
+
+    class Logging(Watched):
+        def on_event(self, event: str, now: float) -> None:
+            super().on_event(event, now)
+            if records:
+                driver.accept(records.pop())
+
+    records, policy = [102], Logging()
+    driver = partitioned(policy)
+    driver.accept(1, 2)
+    driver.turn()
+    assert [(0, 1), (1, 2)] == [driver.core.batcher.displace() for _ in range(2)]
+    policy.asked.clear()
+    driver.turn()
+    assert [1] == [pending for pending, _, _ in policy.asked]
+
+
 def test_what_the_heaps_keep_goes_with_the_partitions() -> None:
     """After a thousand partitions were removed, the heaps keep few entries."""
     driver = Driver(IntervalPolicy(1.0), partition_key=lambda item: item)
