@@ -56,11 +56,12 @@ class Batched(Generic[K, V]):
             and for ``max_queue_weight``.
         partition_key: A function that returns the partition of a key: each call of the loader gets
             keys of one partition only. None: there are no partitions.
-        on_failure: The failure handler, as for a FlushQueue. It is called when the loader has
-            raised, and gets a Failure whose ``items`` are keys. After Drop, all who asked for these
-            keys get ItemFailed. Fail ends the queue. Retry calls the loader again. Split calls the
-            loader again with each half of the keys. For a single key, Split means Fail, so the
-            handler should return Drop for a single bad key. None: every failure means Drop.
+        on_failure: The failure handler, as for a FlushQueue. It is called when a call of the loader
+            has failed with an Exception, and gets a Failure whose ``items`` are keys. After Drop,
+            all who asked for these keys get ItemFailed. Fail ends the queue. Retry calls the loader
+            again. Split calls the loader again with each half of the keys. (If there is only one
+            key, Split means Fail: to refuse a bad key, return Drop then.) None: every such failure
+            means Drop.
         max_queue_size, max_queue_weight, when_full, max_in_flight, max_in_flight_per_partition,
             max_shutdown_wait, throttle, on_report, name: The same as for a :class:`FlushQueue`.
             Callers whose request is displaced get Displaced.
@@ -145,10 +146,10 @@ class Batched(Generic[K, V]):
 
         Raises:
             KeyError: The loader returned a mapping without this key.
-            ItemFailed: The call of the loader failed, and ``on_failure`` returned Drop or Fail. A
-                call fails if the loader raises, or if its results do not match its keys. Each
-                caller gets a new ItemFailed. Its ``__cause__`` is the exception of the loader, or
-                tells why the results do not match.
+            ItemFailed: The call of the loader failed, and ``on_failure`` did not ask for another
+                call. A call fails if the loader raises, or if its results do not match its keys.
+                Each caller gets a new ItemFailed. Its ``__cause__`` is the exception of the loader,
+                or tells why the results do not match.
             Displaced: The queue was full and displaced the request.
             FlushFailed, PolicyError, ShutdownTimeout: The queue ended before the answer came.
             FlushqError: The request was not accepted: see :meth:`FlushQueue.enqueue`.

@@ -102,84 +102,82 @@ def test_a_policy_that_fails_as_its_flush_starts(kind: type[BaseException]) -> N
     assert 2 == driver.core.batcher.delivered
 
 
-def test_an_item_that_comes_while_policies_are_told_is_told_once() -> None:
-    """An item that a policy enqueues while policies are told is told in its turn, and once."""
+# An item that a policy enqueues while policies are told, into a partition whose turn is later.
 
-    class Logging(Watched):
-        def on_event(self, event: str, now: float) -> None:
-            super().on_event(event, now)
-            if records:
-                driver.accept(records.pop())
 
-    records, policy = [2], Logging()
-    driver = partitioned(policy)
+class Bringing(Watched):
+    """A policy whose first event enqueues an item.
+
+    Attributes:
+        bring: The function that enqueues the item, in a list that is empty afterwards.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bring = Shared()
+
+    def on_event(self, event: str, now: float) -> None:
+        """Note the event, and enqueue the item."""
+        super().on_event(event, now)
+        if self.bring:
+            self.bring.pop()()
+
+
+class BringingAtOnce(Bringing):
+    """The same policy, which flushes at once."""
+
+    def decide(self, now: float) -> Decision:
+        """Flush at once."""
+        return Flush("natural")
+
+
+def told_early(policy: Bringing, item: int) -> Driver:
+    """Return a driver that has had the items 1 and 2; meanwhile the policy enqueued ``item``."""
+    driver = partitioned(policy, max_in_flight=2)
+    policy.bring.append(lambda: driver.accept(item))
     driver.accept(1, 2)
     driver.turn()
+    return driver
+
+
+def test_an_item_that_comes_while_policies_are_told_is_told_once() -> None:
+    """The item is told in the turn of its partition, and once."""
+    policy = Bringing()
+    driver = told_early(policy, 2)
     driver.turn()
     assert [("item_added", 0.0)] * 2 == policy.told
     assert [1, 2] == [pending for pending, _, _ in policy.asked]
     assert (3, None) == (len(driver.core.buffer), driver.core.batcher.failure)
 
 
-def told_early() -> Driver:
-    """Return a driver of two running flushes; the last item was told before its own turn."""
-
-    class Flushing(Watched):
-        def on_event(self, event: str, now: float) -> None:
-            super().on_event(event, now)
-            if records:
-                driver.accept(records.pop())
-
-        def decide(self, now: float) -> Decision:
-            return Flush("natural")
-
-    records = [102]
-    driver = partitioned(Flushing(), max_in_flight=2)
-    driver.accept(1, 2)
-    driver.turn()
-    assert [[1], [2, 102]] == [batch.items for batch in driver.running]
-    return driver
-
-
-def test_an_item_that_was_told_early_and_is_in_flight() -> None:
-    """Its outdated entry is skipped by a barrier, and when another new item is displaced."""
-    driver = told_early()
+def test_an_outdated_entry_is_skipped() -> None:
+    """A barrier, and the displacement of another new item, look for an item that waits."""
+    driver = told_early(BringingAtOnce(), 102)
     batcher = driver.core.batcher
-    assert 0 == batcher.settled
+    assert ([[1], [2, 102]], 0) == ([batch.items for batch in driver.running], batcher.settled)
     driver.accept(3)
     assert (3, 3) == batcher.displace()
     assert not driver.turn()
 
 
-def test_an_item_that_was_told_early_and_has_ended() -> None:
-    """Its outdated entry does not bring its partition back."""
-    driver = told_early()
-    for _ in range(2):
-        driver.end()
-    driver.accept(3)
-    driver.turn()
-    driver.end()
-    batcher: Any = driver.core.batcher
-    assert (0, {}) == (batcher.partitions, {**batcher._resting})  # noqa: SLF001 - a private line
-
-
-def test_an_item_that_was_told_early_and_is_displaced() -> None:
-    """A policy whose facts are corrected is asked again, although an entry of it is outdated."""
-
-    class Logging(Watched):
-        def on_event(self, event: str, now: float) -> None:
-            super().on_event(event, now)
-            if records:
-                driver.accept(records.pop())
-
-    records, policy = [102], Logging()
-    driver = partitioned(policy)
-    driver.accept(1, 2)
-    driver.turn()
+def test_an_outdated_entry_is_not_news() -> None:
+    """A policy whose facts were corrected is asked again, although its partition has an entry."""
+    policy = Bringing()
+    driver = told_early(policy, 102)
     assert [(0, 1), (1, 2)] == [driver.core.batcher.displace() for _ in range(2)]
     policy.asked.clear()
     driver.turn()
     assert [1] == [pending for pending, _, _ in policy.asked]
+
+
+def test_an_outdated_entry_does_not_bring_its_partition_back() -> None:
+    """The partition may have been removed by the next announcement."""
+    driver = told_early(Bringing(), 102)
+    batcher: Any = driver.core.batcher
+    for _ in range(3):
+        batcher.displace()
+    driver.turn()
+    assert (0, {}) == (batcher.partitions, {**batcher._resting})  # noqa: SLF001 - a private line
 
 
 def test_what_the_heaps_keep_goes_with_the_partitions() -> None:
