@@ -9,9 +9,9 @@ for each failed item instead. The first rule that applies decides::
     there is no ``bury``                                end the queue
     the bad items are known                             write a dead letter for each, then drop them
 
-If a dead letter cannot be written, the item is kept and the queue continues. After the same pause
-as before a retry, flush_fn is called with the item again. If the item fails again, the handler
-tries again to write the letter. This is repeated until the letter is written or the flush is cut
+If a dead letter cannot be written, the item is kept and the queue continues. It pauses as before a
+retry, and then calls flush_fn with the item again. If the item fails again, the handler tries again
+to write the letter. This is repeated until the letter is written or the flush is cut
 short. So an item is never dropped before its letter was written. If the flush is cut short and the
 letter was not written, the item is in doubt.
 """

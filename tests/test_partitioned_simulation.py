@@ -182,7 +182,7 @@ def test_a_policy_that_cannot_be_copied_for_a_partition_ends_the_simulation(
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
-        ({"partitions": "a"}, ValueError, "there must be 2 partitions, one per arrival, not 1"),
+        ({"partitions": "a"}, ValueError, "there must be 2 partitions, one per arrival, but are 1"),
         (
             {"partitions": ["a", []]},
             TypeError,

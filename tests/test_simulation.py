@@ -506,7 +506,7 @@ async def late(attempt: int, size: int) -> None:
         ({"flush_seconds": lambda _: -2}, ValueError, "flush_seconds must be at least 0, not -2"),
         ({"flush_seconds": lambda _: 1 / 0}, ZeroDivisionError, "division by zero"),
         ({"max_in_flight": 0}, ValueError, "max_in_flight must be at least 1, not 0"),
-        ({"weights": [1]}, ValueError, "there must be 2 weights, one per arrival, not 1"),
+        ({"weights": [1]}, ValueError, "there must be 2 weights, one per arrival, but are 1"),
         ({"weights": [1, -1]}, ValueError, "the weight of an item must be at least 0, not -1"),
         ({"max_queue_size": 0}, ValueError, "max_queue_size must be at least 1, not 0"),
         ({"drain": None}, TypeError, "drain must be a bool, not None"),

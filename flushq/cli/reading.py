@@ -137,7 +137,7 @@ class Skipped:
 
 @attrs.frozen
 class Chunk:
-    """The lines that end in one block of bytes; lines that are not UTF-8 are in ``skipped``."""
+    """The lines whose last byte is in one block; lines that are not UTF-8 are in ``skipped``."""
 
     rows: Sequence[Row] = ()
     skipped: Sequence[Skipped] = ()
@@ -237,8 +237,8 @@ class Reader:
     def __exit__(self, *exc_info: object) -> None:
         """Stop the reading, and count the lines that were read but not yielded.
 
-        The thread can be blocked because another process has taken the input of the same source.
-        Then the thread has no lines to hand over, and is abandoned.
+        The thread that reads stays blocked if another process has read the input first. Such a
+        thread has no lines, so it is abandoned.
         """
         self.stop()
         with suppress(queue.Empty):

@@ -104,9 +104,9 @@ class Table:
         """Open the database, and create the table if it does not exist.
 
         Raises:
-            CannotStart: No retry is left, and the database cannot be opened: its file is read-only,
-                locked (for LOCK_SECONDS) or not a database, for example. Or the table exists, but
-                its columns are not those of COLUMNS.
+            CannotStart: The database cannot be opened, and no retry is left. For example, its file
+                is read-only, is not a database, or is locked for LOCK_SECONDS. Or the columns of an
+                existing table are not COLUMNS.
         """
         attempt = 1
         while True:

@@ -189,7 +189,7 @@ class Admission(Fairness[T]):
         return bounds
 
     def claim_room(self, need: Need) -> None:
-        """Claim room for a producer that gives way: no other producer may take this room."""
+        """Claim room for a producer that gives way; no other producer may take this room then."""
         self.revoke_credit()
         self.places_giving_way += need.places
         self._weight_giving_way += need.weight

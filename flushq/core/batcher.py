@@ -141,7 +141,7 @@ class Batcher(Account[T]):
         return self._announced_weight + self.buffer.fresh_weight
 
     def announce(self, now: float) -> None:
-        """Tell the policy of the items not yet announced; the first of them came at ``now``."""
+        """Announce the new items to the policy; the first of these items came at ``now``."""
         buffer = self.buffer
         count, weight = len(buffer.items) - self.policy.pending, buffer.fresh_weight
         self._announced_duplicates = buffer.duplicates

@@ -85,7 +85,7 @@ class PartitionedBuffer(Waiting[T]):
 
     @property
     def items(self) -> Self:
-        """This buffer itself: ``len(buffer.items)`` has the same meaning as for a Buffer."""
+        """The buffer itself. With it ``len(buffer.items)`` means the same as for a Buffer."""
         return self
 
     def measure(self, item: T) -> tuple[Keys, float]:

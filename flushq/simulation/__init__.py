@@ -119,7 +119,7 @@ def _one_for_each(times: list[float], facts: Iterable[T] | None, of: str) -> lis
         return None
     listed = list(facts)
     if len(listed) != len(times):
-        raise ValueError(f"there must be {len(times)} {of}, one per arrival, not {len(listed)}")
+        raise ValueError(f"there must be {len(times)} {of}, one per arrival, but are {len(listed)}")
     return listed
 
 

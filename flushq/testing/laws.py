@@ -186,7 +186,7 @@ class Play:
             raise LawBroken("caps", str(error)) from None
 
     def _batch_size(self, most: int) -> int:
-        """Return how many of the oldest items a batch takes: at most ``most``, within the caps."""
+        """Return the size of a batch of the oldest items: within the caps and at most ``most``."""
         records, heaviest = self._caps
         most = min(most, most if records is None else records)
         count, weight = 0, 0.0

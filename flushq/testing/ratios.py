@@ -71,9 +71,10 @@ class CostRatio:
 
 @attrs.frozen
 class FlushesRatio:
-    """The policy's number of flushes, divided by the least with which no item waits too long.
+    """The number of flushes of the policy, divided by the smallest possible number.
 
-    A flush takes no time here, so a slot is always free.
+    The smallest possible number is that of a schedule in which no item waits longer than
+    ``max_wait_seconds``. A flush takes no time here, so a slot is always free.
 
     Args:
         bound: The greatest ratio that is allowed.

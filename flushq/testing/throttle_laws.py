@@ -179,9 +179,9 @@ def asked_later(turns: Turns, throttle: Throttle, unit: float) -> Iterator[Metho
 
 
 def one_by_one(turns: Turns, throttle: Throttle, unit: float) -> Iterator[MethodCall]:
-    """Yield all events and questions, but play the calls of a burst one after the other.
+    """Yield all events and questions; the calls of a burst start one at a time.
 
-    If the throttle is not ready for the next of these calls, stop.
+    If the throttle is not ready for the next call of a burst, end the history there.
     """
     for turn in turns:
         starts, ends = ([each for each in turn if each.name == name] for name in _EVENTS)

@@ -61,7 +61,7 @@ class Entrance(Generic[T]):
     Attributes:
         credit: An iterator with one element for each item that may come in without the lock.
         items: The waiting items of the buffer; new items are added here.
-        needs_keeper: Whether the keeper must be started. The start happens without the lock: it
+        needs_keeper: Whether the keeper must be started. The caller must not hold the lock then: it
             waits for the new thread, and a finalizer in that thread may ask for the lock.
     """
 

@@ -94,7 +94,7 @@ class Workers(Generic[T]):
             self.end(worker)
 
     def end_resting(self) -> None:
-        """End all workers that rest; each other worker will end when its flush has ended."""
+        """End all workers that rest; a worker that is busy ends after its flush."""
         if self._ended is None:
             self._ended, self._resting = self._resting, []
             for worker in self._ended:

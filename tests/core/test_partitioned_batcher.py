@@ -102,6 +102,27 @@ def test_a_policy_that_fails_as_its_flush_starts(kind: type[BaseException]) -> N
     assert 2 == driver.core.batcher.delivered
 
 
+def test_a_policy_that_fails_when_its_facts_are_corrected() -> None:
+    """The policies of the other corrected partitions are not asked again."""
+
+    class Failing(Watched):
+        def decide(self, now: float) -> Decision:
+            decision = super().decide(now)
+            if self.queue.pending == 1 and len(self.asked) > 2:
+                raise OSError
+            return decision
+
+    policy = Failing()
+    driver = partitioned(policy)
+    driver.accept(1, 2, 101, 102)
+    driver.turn()
+    batcher = driver.core.batcher
+    assert [(0, 1), (1, 2)] == [batcher.displace() for _ in range(2)]
+    batcher.announce(0.0)
+    assert [2, 2, 1] == [pending for pending, _, _ in policy.asked]
+    assert ([101, 102], []) == ended(driver)
+
+
 # An item that a policy enqueues while policies are told, into a partition whose turn is later.
 
 
