@@ -89,25 +89,20 @@ class PartitionedBatcher(PartitionLine[T]):
         items.fresh.clear()
         corrected, self._corrected = self._corrected, {}
         for partition in fresh:
-            if self.stopped is None and self._announce(partition, now):
-                corrected.pop(partition, None)
-        for partition in corrected:
             if self.stopped is None:
+                self._announce(partition, now)
+        for partition in corrected:
+            if partition not in fresh and self.stopped is None:
                 self._ask_again(partition, now)
 
-    def _announce(self, partition: Partition[T], now: float) -> bool:
-        """Tell the policy of a partition of its new items; return whether there were any.
-
-        While policies are told, an item may come into a partition whose turn is later. The policy
-        of this partition is told at this turn. Then the entry of the item in ``fresh`` is outdated.
-        """
-        policy = partition.policy or (self._open(partition) if partition.numbers else None)
+    def _announce(self, partition: Partition[T], now: float) -> None:
+        policy = partition.policy or self._open(partition)
         if policy is None:
-            return False
+            return
+        while partition in self._items.fresh:  # items that came while other policies were told
+            self._items.fresh.remove(partition)
         is_first, decision = policy.pending == 0, policy.decision
         count = len(partition.numbers) - policy.pending
-        if count == 0:
-            return False
         weight, partition.fresh_weight = partition.fresh_weight, 0
         self._told += count
         policy.item_added(max(policy.now, now), count, weight)
@@ -115,7 +110,6 @@ class PartitionedBatcher(PartitionLine[T]):
             self._oldest.update(partition)
         if is_first or policy.decision is not decision:
             self._place(partition)
-        return True
 
     def _open(self, partition: Partition[T]) -> RunningPolicy | None:
         """Give a partition a copy of the policy, and return the copy.
@@ -137,7 +131,7 @@ class PartitionedBatcher(PartitionLine[T]):
 
     def displace(self) -> tuple[int, T]:
         """Displace the oldest waiting item of the queue; return (sequence number, item)."""
-        partition = self._oldest.first or self._first_fresh()
+        partition = self._oldest.first or self._items.fresh[0]
         number, item, weight = self._items.take_oldest(partition)
         policy = partition.policy
         if policy is not None and policy.pending > 0:
@@ -153,13 +147,6 @@ class PartitionedBatcher(PartitionLine[T]):
             self._count_displaced(is_known=False)
         self._update_or_remove(partition)
         return number, item
-
-    def _first_fresh(self) -> Partition[T]:
-        """Return the partition of the oldest item that no policy was told of."""
-        fresh = self._items.fresh
-        while not fresh[0].numbers:
-            fresh.popleft()
-        return fresh[0]
 
     def _reweigh(self, number: int, key: Hashable, change: float) -> None:
         self._items.weight += change
@@ -304,7 +291,7 @@ class PartitionedBatcher(PartitionLine[T]):
         told = self._oldest.first
         if told is not None:
             return told.numbers[0]
-        fresh = (each.numbers[0] for each in self._items.fresh if each.numbers)
+        fresh = (partition.numbers[0] for partition in self._items.fresh)
         return min(fresh, default=self._items.next_number)
 
     @property

@@ -171,7 +171,7 @@ def test_an_item_that_comes_while_policies_are_told_is_told_once() -> None:
     assert (3, None) == (len(driver.core.buffer), driver.core.batcher.failure)
 
 
-def test_an_outdated_entry_is_skipped() -> None:
+def test_an_item_that_was_told_early_and_is_in_flight() -> None:
     """A barrier, and the displacement of another new item, look for an item that waits."""
     driver = told_early(BringingAtOnce(), 102)
     batcher = driver.core.batcher
@@ -181,8 +181,8 @@ def test_an_outdated_entry_is_skipped() -> None:
     assert not driver.turn()
 
 
-def test_an_outdated_entry_is_not_news() -> None:
-    """A policy whose facts were corrected is asked again, although its partition has an entry."""
+def test_an_item_that_was_told_early_is_not_news() -> None:
+    """If the facts of its policy are corrected before the next pass, the policy is asked again."""
     policy = Bringing()
     driver = told_early(policy, 102)
     assert [(0, 1), (1, 2)] == [driver.core.batcher.displace() for _ in range(2)]
@@ -191,8 +191,8 @@ def test_an_outdated_entry_is_not_news() -> None:
     assert [1] == [pending for pending, _, _ in policy.asked]
 
 
-def test_an_outdated_entry_does_not_bring_its_partition_back() -> None:
-    """The partition may have been removed by the next announcement."""
+def test_an_item_that_was_told_early_does_not_bring_its_partition_back() -> None:
+    """The partition may be removed before the next pass."""
     driver = told_early(Bringing(), 102)
     batcher: Any = driver.core.batcher
     for _ in range(3):
