@@ -64,6 +64,14 @@ def _as_fraction(number: Any) -> Any:
     return Fraction(int(top), int(bottom))
 
 
+def check_instance(name: str, value: object, kind: type) -> None:
+    """Raise TypeError unless the value is an instance of the class ``kind``."""
+    if isinstance(value, type) and issubclass(value, kind):
+        raise TypeError(f"{name} must be an object, such as {value.__name__}(), not its class")
+    if not isinstance(value, kind):
+        raise TypeError(f"{name} must be a {kind.__name__}, not {shown(value)}")
+
+
 def copy_of(name: str, template: Any, kind: type) -> Any:
     """Return a deep copy of ``template``; ``name`` stands for the template in error messages.
 
@@ -71,10 +79,7 @@ def copy_of(name: str, template: Any, kind: type) -> Any:
         TypeError: ``template`` is not an instance of the class ``kind``, or it cannot be copied, or
             its deep copy is ``template`` itself or is not an instance of ``kind``.
     """
-    if isinstance(template, type) and issubclass(template, kind):
-        raise TypeError(f"{name} must be an object, such as {template.__name__}(), not its class")
-    if not isinstance(template, kind):
-        raise TypeError(f"{name} must be a {kind.__name__}, not {shown(template)}")
+    check_instance(name, template, kind)
     try:
         clone: object = copy.deepcopy(template)
     except Exception as error:

@@ -5,10 +5,10 @@ import sys
 from collections.abc import Hashable, Iterable
 from typing import TypeVar
 
-from flushq.arguments import check_finite
+from flushq.arguments import check_finite, check_instance
 from flushq.core.core import Core
 from flushq.core.displacing import WhenFull
-from flushq.policy import FlushPolicy, running_copy
+from flushq.policy import FlushPolicy
 from flushq.simulation.driver import MOST_BROKEN_PROMISES, Simulation
 from flushq.simulation.partitioned import PartitionedSimulation
 from flushq.simulation.sink import MOST_ATTEMPTS, FlushFails, FlushSeconds, Sink
@@ -92,7 +92,8 @@ def simulate(
     times = _times(arrivals)
     masses = _one_for_each(times, weights, "weights")
     keys = _one_for_each(times, partitions, "partitions")
-    if masses is None and running_copy(policy, max_in_flight).max_weight is not None:
+    check_instance("policy", policy, FlushPolicy)
+    if masses is None and policy.max_weight is not None:
         raise TypeError(f"a policy with max_weight needs weights, one for each arrival: {policy!r}")
     if not isinstance(drain, bool):
         raise TypeError(f"drain must be a bool, not {drain!r}")

@@ -10,7 +10,7 @@ from operator import attrgetter
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
-from flushq.arguments import check_handler, check_sync_callable, shown
+from flushq.arguments import check_sync_callable, shown
 from flushq.core.displacing import WhenFull
 from flushq.core.duplicates import discard
 from flushq.errors import Displaced, ItemFailed
@@ -18,7 +18,7 @@ from flushq.outcomes import Drop, Failure, Verdict
 from flushq.policy import FlushPolicy
 from flushq.requests import Request, about_keys, fail, match, of_key, wanted
 from flushq.telling import OnReport
-from flushq.threads.calls import OnFailure, check_not_async
+from flushq.threads.calls import OnFailure, check_handler_not_async, check_not_async
 from flushq.threads.queue import FlushQueue
 from flushq.throttles import Throttle
 
@@ -86,9 +86,7 @@ class Batched(Generic[K, V]):
         name: str | None = None,
     ) -> None:
         check_not_async("loader", loader)
-        check_handler(on_failure)
-        if on_failure is not None:
-            check_not_async("on_failure", on_failure)
+        check_handler_not_async(on_failure)
         check_sync_callable("weigh", weigh)
         check_sync_callable("partition_key", partition_key)
         self._loader = loader

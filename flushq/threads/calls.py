@@ -83,6 +83,13 @@ def check_not_async(name: str, function: object) -> None:
         ) from None
 
 
+def check_handler_not_async(on_failure: object) -> None:
+    """Raise TypeError if ``on_failure`` cannot be a failure handler, or is known to be async."""
+    check_handler(on_failure)
+    if on_failure is not None:
+        check_not_async("on_failure", on_failure)
+
+
 class Calls(Generic[T]):
     """The part of a queue that calls flush_fn and the failure handler.
 
@@ -107,9 +114,7 @@ class Calls(Generic[T]):
         wait: Callable[[Waiter], None],
     ) -> None:
         check_not_async("flush_fn", flush_fn)
-        check_handler(on_failure)
-        if on_failure is not None:
-            check_not_async("on_failure", on_failure)
+        check_handler_not_async(on_failure)
         self._core = core
         self._flush_fn = flush_fn
         self._on_failure = on_failure

@@ -117,7 +117,7 @@ class Runner(Generic[T]):
 
     def wait_for(self, waiter: Waiter, until: float) -> None:
         """Wait until the waiter is completed, or until the time ``until``."""
-        if self._unstarted.wait(waiter, until):
+        if not self._core.batcher.started and self._unstarted.wait(waiter, until):
             return
         if self.lacks_keeper():
             self._keeper.make_rounds_if_needed(waiter, until)

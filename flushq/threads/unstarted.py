@@ -29,7 +29,7 @@ class Unstarted:
         Return whether the waiter was completed or the time ``until`` has come. If the queue was
         started or the warning was given before the call, do not wait, and return False.
         """
-        if self._is_warned or self._core.ending.state != "new":
+        if not self._is_due:
             return False
         enough = primitives.clock() + START_SECONDS
         waiter.wait(min(until, enough))
@@ -40,6 +40,10 @@ class Unstarted:
 
     def warn(self) -> None:
         """Give the warning, unless the queue was started or the warning was given before."""
-        if not self._is_warned and self._core.ending.state == "new":
+        if self._is_due:
             self._is_warned = True
             log_not_started(self._core, "with, or start()")
+
+    @property
+    def _is_due(self) -> bool:
+        return not self._is_warned and self._core.ending.state == "new"
